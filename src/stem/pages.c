@@ -1,0 +1,76 @@
+/* Memory of the runtime's own: pages from the kernel, a bump arena over them, and the four functions that the
+   compiler may call by itself. */
+#include "stem/stem.h"
+#include "stem/sys.h"
+
+#include <sys/mman.h>
+
+void *stem_pages_map(size_t bytes)
+{
+    bytes = (bytes + 4095) & ~(size_t)4095;
+    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return sys_failed(p) ? NULL : (void *)p;
+}
+
+void stem_pages_unmap(void *pages, size_t bytes)
+{
+    sys_call2(SYS_munmap, pages, (bytes + 4095) & ~(size_t)4095);
+}
+
+void *stem_arena(size_t bytes)
+{
+    enum { CHUNK = 1 << 20 };
+    static uint8_t *next, *end;
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (bytes > CHUNK / 4)
+        return stem_pages_map(bytes);
+    if ((size_t)(end - next) < bytes) {
+        next = stem_pages_map(CHUNK);
+        end = next ? next + CHUNK : NULL;
+        if (!next)
+            return NULL;
+    }
+    void *p = next;
+    next += bytes;
+    return p;
+}
+
+/* `rep` forms: short, no vector registers, fast enough for tables. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int value, size_t bytes);
+int memcmp(const void *a, const void *b, size_t bytes);
+
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
+{
+    void *d = to;
+    __asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(bytes) : : "memory");
+    return to;
+}
+
+void *memmove(void *to, const void *from, size_t bytes)
+{
+    if ((uintptr_t)to - (uintptr_t)from >= bytes)
+        return memcpy(to, from, bytes);
+    uint8_t *d = to;
+    const uint8_t *s = from;
+    while (bytes--)
+        d[bytes] = s[bytes];
+    return to;
+}
+
+void *memset(void *to, int value, size_t bytes)
+{
+    void *d = to;
+    __asm__ volatile("rep stosb" : "+D"(d), "+c"(bytes) : "a"(value) : "memory");
+    return to;
+}
+
+int memcmp(const void *a, const void *b, size_t bytes)
+{
+    const uint8_t *x = a, *y = b;
+    for (; bytes; bytes--, x++, y++)
+        if (*x != *y)
+            return *x - *y;
+    return 0;
+}

@@ -1,0 +1,56 @@
+/* Shadow memory: marking and exact search. Generated code has its own inline form of the check. */
+#include "stem/stem.h"
+
+#define USER_END 0x7ffffffff000ull
+
+uint8_t *stem_shadow_base;
+
+void stem_shadow_open(uintptr_t address, size_t bytes)
+{
+    uint8_t *s = stem_shadow_base;
+    if (!s)
+        return;
+    s += address >> 3;
+    size_t whole = bytes >> 3;
+    for (size_t i = 0; i < whole; i++)
+        s[i] = 0;
+    if (bytes & 7)
+        s[whole] = bytes & 7;
+}
+
+void stem_shadow_close(uintptr_t address, size_t bytes, enum stem_poison poison)
+{
+    uint8_t *s = stem_shadow_base;
+    if (!s)
+        return;
+    s += address >> 3;
+    for (size_t i = 0; i < bytes >> 3; i++)
+        s[i] = (uint8_t)poison;
+}
+
+uintptr_t stem_shadow_find_bad(uintptr_t address, size_t bytes)
+{
+    uint8_t *base = stem_shadow_base;
+    if (!base || !bytes)
+        return 0;
+    uintptr_t last = address + bytes - 1;
+    if (last < address || last >= USER_END)
+        return address ? address : 1;
+    for (uintptr_t granule = address >> 3; granule <= last >> 3; granule++) {
+        /* Eight granules at a time where all are addressable: long ranges are the common case. */
+        if (!(granule & 7) && granule + 7 <= last >> 3 && *(uint64_t *)(base + granule) == 0) {
+            granule += 7;
+            continue;
+        }
+        uint8_t state = base[granule];
+        if (!state)
+            continue;
+        uintptr_t from = granule << 3 > address ? granule << 3 : address;
+        uintptr_t to = (granule << 3 | 7) < last ? granule << 3 | 7 : last;
+        if (state >= 8)
+            return from;
+        if ((to & 7) >= state)
+            return (from & 7) >= state ? from : (granule << 3) + state;
+    }
+    return 0;
+}

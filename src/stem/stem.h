@@ -1,0 +1,161 @@
+/* stem: the selective transactional emulator, libtestudo-stem.so, injected into the application.
+
+   A function of the application that is supervised runs from a code cache: its own instructions, copied, with memory
+   accesses checked against shadow memory and stores logged so that a fault undoes them. Registers and stack
+   are native at every application instruction, so that control passes between cache and native code freely.
+
+   Rules of this place (checked by tools/symbols and by review):
+   * no libc call, no stdio, no host heap: system calls through sys.h, memory through stem_pages_*; the only import
+     beside the decoder is dl_iterate_phdr;
+   * general registers only (-mgeneral-regs-only): a stub need not save vector state before it calls C;
+   * anything may run in a signal handler, on any thread, after fork, with any credentials;
+   * a broken invariant disarms (stem_disarm): the program goes on natively, with a counter.
+
+   One library, one process: there is no public interface but the exported symbols (stem.map) and the control
+   page (wire/control.h). This header is what the folder's files and its tests share. */
+#ifndef STEM_STEM_H
+#define STEM_STEM_H
+
+#include "core/core.h"
+#include "wire/wire.h"
+
+/* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
+
+/* Fresh zeroed pages, never returned to libc. Returns NULL when the kernel refuses. `bytes` is rounded up. */
+void *stem_pages_map(size_t bytes);
+void stem_pages_unmap(void *pages, size_t bytes);
+/* Bump arena for records that live as long as the process (tables, site maps). 16-byte aligned, zeroed. Not
+   signal-safe: callers hold the translator lock or run before main. Returns NULL when out of memory. */
+void *stem_arena(size_t bytes);
+
+/* ---- per-thread state (thread.c) ------------------------------------------------------------------------ */
+
+enum { STEM_SLOTS = 8 };
+
+/* Lives in initial-exec TLS, reached by generated code as fs:[offset]. All-zero but for `ring` is a valid state, that of
+   a thread nobody has prepared. */
+struct stem_thread {
+    uint64_t slot[STEM_SLOTS]; /* generated code: spilled registers, saved by the signal wrapper */
+    uint64_t ring;             /* generated code: next free entry of the undo ring */
+    uint64_t ring_base;        /* 0: thread not prepared; `ring` then points into a scratch ring nobody reads */
+    uint64_t copies;           /* next free byte of the block-copy arena beside the ring (undo.c) */
+    uint64_t stack_low, stack_high; /* bounds of the thread's stack as far as known, else 0 */
+    void *heap;                /* heap.c: per-thread cache */
+    uint32_t in_runtime;       /* > 0: inside our own C code; faults here are ours */
+    uint32_t tid;
+    uint64_t call;             /* struct stem_call * of the checked library call in progress, or 0 */
+};
+extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
+
+/* ---- shadow memory (shadow.c) ------------------------------------------------------------------------------ */
+
+/* One byte for 8 bytes of address space: 0 addressable, 1..7 only the first k bytes, >= 0x80 poisoned. */
+enum stem_poison {
+    STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
+    STEM_POISON_FREED = 0xfd,   /* freed heap block in quarantine */
+    STEM_POISON_FRAME = 0xf5,   /* return address and saved registers of a live activation */
+};
+extern uint8_t *stem_shadow_base; /* NULL: no shadow, nothing is poisoned or checked */
+
+/* Marks [address, address + bytes) addressable: whole granules 0, a last partial one 1..7. address 8-aligned. */
+void stem_shadow_open(uintptr_t address, size_t bytes);
+/* Poisons the granules of [address, address + bytes), both 8-aligned. */
+void stem_shadow_close(uintptr_t address, size_t bytes, enum stem_poison poison);
+/* First bad byte of [address, address + bytes), or 0 when all are addressable. Exact; bytes may be 0; a range
+   that wraps or leaves user space is bad at `address`. Signal-safe. */
+uintptr_t stem_shadow_find_bad(uintptr_t address, size_t bytes);
+
+/* ---- heap (heap.c) ------------------------------------------------------------------------------------------- */
+
+enum stem_heap_state { STEM_HEAP_NONE, STEM_HEAP_LIVE, STEM_HEAP_FREED };
+struct stem_heap_block {
+    enum stem_heap_state state;
+    uintptr_t start;
+    size_t bytes; /* as requested */
+    /* application code addresses (return addresses), innermost first; counts are 0 when not recorded */
+    uint32_t alloc_frames, free_frames;
+    uintptr_t alloc_stack[WIRE_HEAP_FRAMES_MAX], free_stack[WIRE_HEAP_FRAMES_MAX];
+};
+/* Before any allocation that matters; cheap, idempotent: the first malloc of the process may come before us. */
+void stem_heap_start(void);
+/* Turns redzone poisoning on: blocks handed out from now on, and those already live. */
+void stem_heap_arm(void);
+/* The block that an address lies in or, in a redzone or quarantined memory, next to. Never faults, whatever the address.
+   Returns whether one was found. Signal-safe. */
+bool stem_heap_describe(struct stem_heap_block *block, uintptr_t address);
+/* Undo of a malloc: frees a block that an aborted activation allocated. Undo of a free: takes a block back out of
+   quarantine. Returns whether it could be done. */
+bool stem_heap_undo_malloc(uintptr_t start);
+bool stem_heap_undo_free(uintptr_t start);
+/* In a forked child, the only thread: locks that other threads held are free again. */
+void stem_heap_after_fork(void);
+
+/* ---- undo (undo.c) ---------------------------------------------------------------------------------------------- */
+
+/* Logs the present contents of a range that C code of ours, or a library function called from supervised code, is
+   about to write. Does nothing when the mode has no undo. */
+void stem_undo_log(uintptr_t address, size_t bytes);
+/* Logs a compensation, run when the activation is undone: newest first, among the stores. */
+enum stem_compensation {
+    STEM_COMPENSATE_MALLOC = 1, /* argument: block allocated */
+    STEM_COMPENSATE_FREE = 2,   /* argument: block freed */
+    STEM_COMPENSATE_LOCK = 3,   /* argument: pthread_mutex_t * taken */
+    STEM_COMPENSATE_OPEN = 4,   /* argument: descriptor opened */
+    STEM_COMPENSATE_EFFECT = 5, /* nothing can be done: WIRE_NOT_UNDONE_SYSCALL is reported */
+};
+void stem_undo_compensate(enum stem_compensation what, uintptr_t argument);
+
+/* ---- library calls made by supervised code (intrinsics.c, intrinsic_entry.S) ------------------------------------- */
+
+/* Laid out by the entry thunk on the stack: what the caller passed, and what an abort needs. The word at
+   `return_pc` is the caller's return address (a cache address) at its place on the stack. */
+struct stem_call {
+    uint64_t arg[6]; /* rdi rsi rdx rcx r8 r9 */
+    uint64_t rax;    /* al: vector registers used by a variadic call */
+    uint64_t rbx, rbp, r12, r13, r14, r15;
+    uint64_t index; /* into the intrinsics table */
+    uint64_t vector[16]; /* xmm0..7, variadic functions only */
+    uint64_t target;     /* the real library function */
+    uint64_t return_pc;
+    uint64_t stack_args[];
+};
+
+/* What the translator emits for a call whose target is the named dynamic symbol. */
+enum stem_callee {
+    STEM_CALLEE_PLAIN,  /* call it as it is */
+    STEM_CALLEE_CHECKED, /* call `*thunk` instead, same arguments and result */
+    STEM_CALLEE_ESCAPE, /* call it with the application's return address: it returns into native code (setjmp, vfork,
+                           dlsym and others that look at, or keep, their return address) */
+};
+enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
+
+/* ---- loaded objects (elf.c) ---------------------------------------------------------------------------------------- */
+
+/* Address of a function exported by the C library that is loaded in this process (default version; an IFUNC is resolved),
+   found through the link map without dlsym. Returns NULL when there is none. Not for signal handlers. */
+void *stem_libc_symbol(const char *name);
+
+/* ---- faults (fault.c) ------------------------------------------------------------------------------------------------ */
+
+/* A checked library call found a bad range. Returns when the policy is to go on (report); otherwise the activation is
+   aborted or the process ended, and it does not return. */
+void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad, size_t bytes,
+                     const char *function);
+/* The same for abort, __assert_fail, __stack_chk_fail, __fortify_fail: never returns to a caller that cannot go on. */
+void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function);
+/* free or realloc of a bad pointer: DOUBLE_FREE or INVALID_FREE. `return_pc` and `frame` of the exported
+   function (its return address and the address of that slot). Returns when the policy is to go on: the free is ignored. */
+void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t frame);
+
+/* Application code addresses of the callers, innermost first, by call-frame information; cache addresses mapped back.
+   `pc` and `sp` are a return address and the stack pointer after that return; rbp by value. Returns the count. */
+unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_t sp, uintptr_t rbp);
+
+/* ---- whole runtime (start.c) -------------------------------------------------------------------------------------------- */
+
+extern struct wire_control *stem_control; /* never NULL after start: a private page when there is no supervisor */
+void stem_count(enum core_counter counter, uint64_t n);
+/* A broken invariant of ours: from now on everything runs natively. `why` goes out once, as one line. */
+void stem_disarm(const char *why);
+
+#endif
