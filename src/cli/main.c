@@ -1,0 +1,24 @@
+/* testudo COMMAND ...: finds the command and runs it. */
+#include "base/base.h"
+#include "cli/cli.h"
+
+static const struct base_action commands[] = {
+    {"completion", "print the completion script of a shell", cli_completion},
+    {0},
+};
+
+static const struct base_menu menu = {
+    .summary = "A community of program copies that watch for memory faults, undo them, and tell each other.",
+    .actions = commands,
+};
+
+int main(int argc, char **argv)
+{
+    int status = base_menu_run(&menu, argc, argv);
+    /* A full disk behind standard output must not pass for success. */
+    if ((fflush(stdout) || ferror(stdout)) && status == BASE_EXIT_OK) {
+        base_warn("cannot write standard output");
+        status = BASE_EXIT_FAILURE;
+    }
+    return status;
+}
