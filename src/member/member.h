@@ -1,0 +1,112 @@
+/* member: the supervisor of one application. It makes the control page, starts the program with the injected
+   runtime, answers the runtime's objects with levels, collects its fault records, unwinds its crashes from
+   outside and passes signals and exit status through. It never trusts the page: what stands there was written
+   by a program that may be under attack, so every index is checked and every text cut before use.
+
+   One thread calls member_serve in a loop. It sleeps on the page's doorbell, which rings for the runtime, for
+   the program's end (our SIGCHLD handler rings it) and for member_wake. */
+#ifndef MEMBER_MEMBER_H
+#define MEMBER_MEMBER_H
+
+#include "base/base.h"
+#include "image/image.h"
+#include "report/report.h"
+#include "wire/wire.h"
+
+struct member;
+
+/* What is chosen once, before the program starts. Zero is a valid default for every field but `mode`. */
+struct member_options {
+    enum wire_mode mode;
+    enum wire_on_fault on_fault;
+    enum wire_level default_level; /* of own functions until they are answered */
+    int stop_status;               /* exit status of WIRE_ON_FAULT_STOP */
+    unsigned answer_ms, crash_ms;  /* 0: 2000 each */
+    bool no_heap_stacks;
+    bool clobber;
+    const char *objects; /* comma-separated patterns of file names; NULL or empty: the default */
+    const char *stem;    /* path of the runtime; NULL: $TESTUDO_STEM, else beside our own program */
+    const char *name;    /* this member's name in reports; NULL: none */
+};
+
+/* One loaded object, and one function of it, as shown to the level hook. */
+struct member_object {
+    const char *path;
+    const uint8_t *build_id;
+    size_t build_id_bytes;
+    struct image *image; /* NULL: its file could not be read, or is another build */
+};
+struct member_function {
+    uint32_t offset;
+    uint32_t bytes;
+    const char *name; /* or NULL */
+    bool refused;     /* the runtime cannot supervise it: the level has no effect */
+};
+
+/* What the caller decides and hears. Both run on the thread that calls member_serve. */
+struct member_hooks {
+    void *context;
+    /* Level of a function of an own object when it is first seen. Runs with the member's lock held: it must
+       not call member_*; a caller with a lock of its own must not hold that while it calls member_set_level.
+       NULL: the default level for all. */
+    enum wire_level (*level)(void *context, const struct member_object *object,
+                             const struct member_function *function);
+    /* One fault. The struct is valid during the call, its strings until member_close. NULL: dropped. */
+    void (*fault)(void *context, const struct report_fault *fault);
+};
+
+/* Makes the control page. Returns 0, or -1 with `error`. Owns: `*member` is the caller's until member_close;
+   `options` and `hooks` are copied, the strings they point to are borrowed. */
+int member_open(struct base_error *error, struct member **member, const struct member_options *options,
+                const struct member_hooks *hooks);
+/* Lets go of the page; the program, if it still runs, runs on. NULL is allowed. */
+void member_close(struct member *member);
+
+/* Whether a program can be supervised at all. Returns 0, or -1 with `error` (BASE_EXIT_ENVIRONMENT) that
+   names the reason: missing, no ELF file, not for x86-64, static, setuid. In: `program` as for a shell. */
+int member_vet(struct base_error *error, const char *program);
+
+/* Starts the program; after its end it may be called again: levels stay as they are, so that it comes back
+   immune. Returns 0, or -1 with `error`. In: `argv`, ended by NULL; argv[0] is looked for in PATH. The first
+   call installs handlers that pass INT, TERM, HUP, QUIT, USR1, USR2 and CONT on to the program. */
+int member_start(struct base_error *error, struct member *member, char *const argv[]);
+/* One round: sleeps until something happened or `timeout_ms` passed, then answers objects and collects
+   faults. Returns whether the program has ended; then `*status` is what waitpid gave and all its records are
+   collected. */
+bool member_serve(struct member *member, int *status, unsigned timeout_ms);
+/* Ends member_serve's sleep. Context: any thread, signal-safe. */
+void member_wake(struct member *member);
+/* Process id of the program, or 0 when it does not run. */
+int member_pid(const struct member *member);
+/* Sends a signal to the program. Context: any thread. */
+void member_signal(struct member *member, int signal);
+
+/* Sets the level of one function in all processes of the program, at once: one byte store. Returns how many
+   entries have it (0: not loaded; the level hook will be asked when it is). Context: any thread. */
+unsigned member_set_level(struct member *member, const uint8_t *build_id, size_t build_id_bytes,
+                          uint64_t offset, enum wire_level level);
+/* Everything runs natively from now on. Context: any thread. */
+void member_disarm(struct member *member);
+
+struct member_stats {
+    unsigned objects_own;                  /* own objects seen */
+    uint32_t functions_found;              /* functions of own objects */
+    uint32_t functions_supervised;         /* not refused, and their level is not native */
+    uint32_t functions_refused;            /* for any reason */
+    uint32_t refused[CORE_REFUSAL_COUNT];  /* by reason */
+    uint32_t entries;                      /* entries that are patched */
+    uint64_t faults, healed;               /* as the runtime counted them */
+    uint64_t counters[CORE_COUNTER_COUNT]; /* the runtime's own words: numbers of no authority */
+};
+/* Context: any thread. */
+void member_stats(struct member *member, struct member_stats *stats);
+
+/* How long to wait before a program that ended is started again: none the first time, doubling to 30 s while
+   it keeps dying young, forgotten when it lived for a minute. */
+struct member_backoff {
+    unsigned early_deaths;
+};
+/* Returns the pause in milliseconds. In: how long the program has lived. */
+unsigned member_backoff_ms(struct member_backoff *backoff, uint64_t lived_ns);
+
+#endif

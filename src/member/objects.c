@@ -1,0 +1,187 @@
+/* Objects that the runtime lists: checked, copied, answered with levels and return kinds. */
+#include "member/private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The program itself may be listed by the name that every process has for itself. */
+static void settle_path(const struct member *member, char *path, size_t room)
+{
+    if (strcmp(path, "/proc/self/exe") != 0 && path[0])
+        return;
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%d/exe", member_pid(member));
+    char *real = member_pid(member) ? realpath(link, NULL) : NULL;
+    if (real)
+        snprintf(path, room, "%s", real);
+    free(real);
+}
+
+/* Copies an entry, checking each field. Returns whether it makes sense. */
+static bool copy_entry(const struct member *member, struct object *object, const struct wire_object *shared)
+{
+    struct wire_object entry;
+    memcpy(&entry, shared, sizeof entry); /* once: what is checked is what is used */
+    if (entry.first_function > WIRE_FUNCTIONS_MAX ||
+        entry.function_count > WIRE_FUNCTIONS_MAX - entry.first_function)
+        return false;
+    object->first = entry.first_function;
+    object->count = entry.function_count;
+    object->own = entry.own == 1;
+    object->build_id_bytes = entry.build_id_bytes <= IMAGE_BUILD_ID_MAX ? entry.build_id_bytes : 0;
+    memcpy(object->build_id, entry.build_id, object->build_id_bytes);
+    memcpy(object->path, entry.path, sizeof object->path);
+    object->path[sizeof object->path - 1] = 0;
+    settle_path(member, object->path, sizeof object->path);
+    return true;
+}
+
+static bool has_build_id(const struct image *image, const uint8_t *build_id, size_t bytes)
+{
+    const uint8_t *id;
+    size_t have = image_build_id(image, &id);
+    return have == bytes && !memcmp(id, build_id, bytes);
+}
+
+struct image *member__image(struct object *object)
+{
+    if (object->image_tried)
+        return object->image;
+    object->image_tried = true;
+    /* The name came from the program: only a file with the same build-id is the one that it has loaded. */
+    if (!image_open(NULL, &object->image, object->path) &&
+        !has_build_id(object->image, object->build_id, object->build_id_bytes)) {
+        image_close(object->image);
+        object->image = NULL;
+    }
+    return object->image;
+}
+
+struct image *member__extra_image(struct member *member, const char **path, const char *name)
+{
+    for (struct extra *e = member->extras; e; e = e->next)
+        if (!strcmp(e->path, name)) {
+            *path = e->path;
+            return e->image;
+        }
+    struct extra *extra = calloc(1, sizeof *extra);
+    char *copy = extra ? strdup(name) : NULL;
+    if (!copy) {
+        free(extra);
+        *path = NULL;
+        return NULL;
+    }
+    extra->path = copy;
+    image_open(NULL, &extra->image, name);
+    extra->next = member->extras;
+    member->extras = extra;
+    *path = copy;
+    return extra->image;
+}
+
+static void answer_function(struct member *member, const struct member_object *object, uint32_t index)
+{
+    struct wire_function *shared = &member->page->functions[index];
+    struct member_function function = {
+        .offset = __atomic_load_n(&shared->offset, __ATOMIC_RELAXED),
+        .bytes = __atomic_load_n(&shared->bytes, __ATOMIC_RELAXED),
+        .refused = __atomic_load_n(&shared->refusal, __ATOMIC_RELAXED) != CORE_REFUSAL_NONE,
+    };
+    if (object->image) {
+        const struct image_function *known = image_function_at(object->image, function.offset);
+        if (known && known->offset == function.offset)
+            function.name = known->name;
+        shared->returns = (uint8_t)image_returns(object->image, function.offset);
+    }
+    enum wire_level level = member->hooks.level
+                                ? member->hooks.level(member->hooks.context, object, &function)
+                                : member->options.default_level;
+    __atomic_store_n(&member->page->level[index], (uint8_t)level, __ATOMIC_RELEASE);
+}
+
+static void answer(struct member *member, struct object *object, struct wire_object *shared)
+{
+    /* Under the lock from here on: a level that another thread sets for this object waits, and comes last. */
+    pthread_mutex_lock(&member->lock);
+    bool sound = copy_entry(member, object, shared);
+    object->known = true;
+    if (sound && object->own && object->count) {
+        struct member_object view = {
+            .path = object->path,
+            .build_id = object->build_id,
+            .build_id_bytes = object->build_id_bytes,
+            .image = member__image(object),
+        };
+        for (uint32_t i = 0; i < object->count; i++)
+            answer_function(member, &view, object->first + i);
+    } else if (!sound) {
+        object->count = 0;
+        snprintf(object->path, sizeof object->path, "(object with a broken entry)");
+    }
+    pthread_mutex_unlock(&member->lock);
+    __atomic_store_n(&shared->state, WIRE_OBJECT_ANSWERED, __ATOMIC_RELEASE);
+    member__futex_wake(&shared->state);
+}
+
+void member__answer(struct member *member)
+{
+    uint32_t claimed = __atomic_load_n(&member->page->object_count, __ATOMIC_ACQUIRE);
+    uint32_t count = claimed < WIRE_OBJECTS_MAX ? claimed : WIRE_OBJECTS_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_object *shared = &member->page->objects[i];
+        if (!member->objects[i].known &&
+            __atomic_load_n(&shared->state, __ATOMIC_ACQUIRE) == WIRE_OBJECT_LISTED)
+            answer(member, &member->objects[i], shared);
+    }
+}
+
+unsigned member_set_level(struct member *member, const uint8_t *build_id, size_t build_id_bytes,
+                          uint64_t offset, enum wire_level level)
+{
+    unsigned set = 0;
+    pthread_mutex_lock(&member->lock);
+    for (uint32_t o = 0; o < WIRE_OBJECTS_MAX; o++) {
+        struct object *object = &member->objects[o];
+        if (!object->known || !object->own || object->build_id_bytes != build_id_bytes ||
+            memcmp(object->build_id, build_id, build_id_bytes) != 0)
+            continue;
+        for (uint32_t i = object->first; i < object->first + object->count; i++) {
+            if (__atomic_load_n(&member->page->functions[i].offset, __ATOMIC_RELAXED) != offset)
+                continue;
+            __atomic_store_n(&member->page->level[i], (uint8_t)level, __ATOMIC_RELEASE);
+            set++;
+        }
+    }
+    pthread_mutex_unlock(&member->lock);
+    return set;
+}
+
+void member_stats(struct member *member, struct member_stats *stats)
+{
+    *stats = (struct member_stats){.objects_own = 0};
+    pthread_mutex_lock(&member->lock);
+    for (uint32_t o = 0; o < WIRE_OBJECTS_MAX; o++) {
+        const struct object *object = &member->objects[o];
+        if (!object->known || !object->own)
+            continue;
+        stats->objects_own++;
+        for (uint32_t i = object->first; i < object->first + object->count; i++) {
+            const struct wire_function *f = &member->page->functions[i];
+            uint8_t refusal = __atomic_load_n(&f->refusal, __ATOMIC_RELAXED);
+            bool patched = __atomic_load_n(&f->patched, __ATOMIC_RELAXED);
+            stats->functions_found++;
+            if (refusal != CORE_REFUSAL_NONE) {
+                stats->functions_refused++;
+                stats->refused[refusal < CORE_REFUSAL_COUNT ? refusal : CORE_REFUSAL_UNSUPPORTED]++;
+            } else if (__atomic_load_n(&member->page->level[i], __ATOMIC_RELAXED) != WIRE_LEVEL_NATIVE) {
+                stats->functions_supervised++;
+            }
+            stats->entries += patched;
+        }
+    }
+    pthread_mutex_unlock(&member->lock);
+    for (unsigned i = 0; i < CORE_COUNTER_COUNT; i++)
+        stats->counters[i] = __atomic_load_n(&member->page->counters[i], __ATOMIC_RELAXED);
+    stats->faults = stats->counters[CORE_COUNTER_FAULTS];
+    stats->healed = stats->counters[CORE_COUNTER_HEALED];
+}

@@ -1,0 +1,250 @@
+/* A fault record turned into a report: every index checked, every address resolved as far as its file allows.
+ */
+#include "member/private.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+
+static const struct {
+    uint32_t bit;
+    const char *text;
+} not_undone[] = {
+    {WIRE_NOT_UNDONE_LAPPED, "stores older than the undo log reaches: none were undone"},
+    {WIRE_NOT_UNDONE_SYSCALL, "output or another effect outside the process"},
+    {WIRE_NOT_UNDONE_NATIVE, "stores made by unsupervised callees"},
+    {WIRE_NOT_UNDONE_UNARMED, "stores of a thread without an undo log"},
+    {WIRE_NOT_UNDONE_LARGE, "a library call that wrote more than the log takes"},
+};
+
+void member__resolve(struct report_frame *frame, struct image *image, const char *path, uint64_t offset,
+                     bool is_return)
+{
+    *frame = (struct report_frame){.object = path, .offset = offset};
+    if (!image)
+        return;
+    /* A return address may be the first byte of the next line, or of the next function when the call never
+     * returns. */
+    uint64_t at = is_return && offset ? offset - 1 : offset;
+    uint64_t into = 0;
+    frame->function = image_name(image, &into, at);
+    frame->into = frame->function ? into + (offset - at) : 0;
+    frame->line = image_line(image, &frame->file, at);
+}
+
+static struct object *find_object(struct member *member, uint32_t index)
+{
+    return index < WIRE_OBJECTS_MAX && member->objects[index].known ? &member->objects[index] : NULL;
+}
+
+static void resolve_stack(struct member *member, struct report_stack *stack, const struct wire_frame *frames,
+                          uint32_t count, uint32_t room, bool first_is_pc)
+{
+    stack->count = count < room ? count : room;
+    for (unsigned i = 0; i < stack->count; i++) {
+        struct object *object = find_object(member, frames[i].object);
+        if (object)
+            member__resolve(&stack->frame[i], member__image(object), object->path, frames[i].offset,
+                            !(first_is_pc && i == 0));
+        else
+            stack->frame[i] = (struct report_frame){.offset = frames[i].offset};
+    }
+}
+
+/* The object that a function's index belongs to. Returns NULL for an index out of every object. */
+static struct object *owner(struct member *member, uint32_t function)
+{
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++) {
+        struct object *o = &member->objects[i];
+        if (o->known && function >= o->first && function - o->first < o->count)
+            return o;
+    }
+    return NULL;
+}
+
+static const char *function_name(struct object *object, uint64_t offset)
+{
+    struct image *image = member__image(object);
+    uint64_t into;
+    return image ? image_name(image, &into, offset) : NULL;
+}
+
+static void set_place(struct report_fault *fault, struct object *object, uint64_t offset)
+{
+    fault->object = object->path;
+    fault->offset = offset;
+    fault->function = function_name(object, offset);
+    base_hex(fault->build_id, object->build_id, object->build_id_bytes);
+}
+
+/* Entry of the listed function that holds `offset` of `object`. Returns whether there is one. */
+static bool entry_of(const struct member *member, uint64_t *entry, const struct object *object,
+                     uint64_t offset)
+{
+    for (uint32_t i = object->first; i < object->first + object->count; i++) {
+        uint32_t start = __atomic_load_n(&member->page->functions[i].offset, __ATOMIC_RELAXED);
+        uint32_t bytes = __atomic_load_n(&member->page->functions[i].bytes, __ATOMIC_RELAXED);
+        if (offset >= start && offset - start < bytes) {
+            *entry = start;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The function to blame: the one the runtime named, else the innermost frame of an own object. */
+static void blame(struct member *member, struct report_fault *fault, const struct wire_fault *record,
+                  uint32_t frame)
+{
+    if (record->function < WIRE_FUNCTIONS_MAX) {
+        struct object *object = owner(member, record->function);
+        if (object) {
+            set_place(fault, object,
+                      __atomic_load_n(&member->page->functions[record->function].offset, __ATOMIC_RELAXED));
+            return;
+        }
+    }
+    for (unsigned i = frame; i < fault->stack.count; i++) {
+        const struct report_frame *f = &fault->stack.frame[i];
+        for (uint32_t o = 0; f->object && o < WIRE_OBJECTS_MAX; o++) {
+            struct object *object = &member->objects[o];
+            uint64_t entry, at = f->offset - (i > 0 && f->offset > 0);
+            if (object->known && object->own && !strcmp(object->path, f->object) &&
+                entry_of(member, &entry, object, at)) {
+                set_place(fault, object, entry);
+                return;
+            }
+        }
+    }
+    /* No function of the program on the stack: the place itself. */
+    if (fault->stack.count) {
+        const struct report_frame *f = &fault->stack.frame[0];
+        fault->object = f->object;
+        fault->function = f->function;
+        fault->offset = f->offset - f->into;
+    }
+}
+
+static void set_memory(struct report_fault *fault, const struct wire_fault *record)
+{
+    static const char *const regions[] = {
+        [WIRE_REGION_HEAP_LIVE] = "heap block",
+        [WIRE_REGION_HEAP_FREED] = "freed heap block",
+        [WIRE_REGION_STACK] = "stack frame",
+        [WIRE_REGION_GLOBAL] = "global variable",
+    };
+    fault->access = record->is_write == 0 ? "read" : record->is_write == 1 ? "write" : NULL;
+    switch (record->kind) {
+    case CORE_FAULT_DIVISION_BY_ZERO:
+    case CORE_FAULT_ILLEGAL_INSTRUCTION:
+    case CORE_FAULT_ABORT:
+    case CORE_FAULT_ASSERTION:
+    case CORE_FAULT_FORTIFY:
+        fault->access = NULL;
+        break;
+    case CORE_FAULT_DOUBLE_FREE:
+    case CORE_FAULT_INVALID_FREE:
+        fault->access = NULL;
+        fault->has_address = true;
+        break;
+    case CORE_FAULT_NULL_DEREFERENCE:
+        fault->has_address = true;
+        break;
+    default:
+        fault->has_address = record->address != 0;
+    }
+    fault->access_bytes = fault->access ? record->bytes : 0;
+    fault->address = record->address;
+    if (record->region < sizeof regions / sizeof *regions)
+        fault->region = regions[record->region];
+    fault->object_bytes = record->object_bytes;
+    fault->object_start = record->object_start;
+    fault->has_distance = fault->region && record->object_bytes;
+    fault->distance_bytes = record->distance;
+}
+
+static const char *intrinsic_name(const struct wire_fault *record)
+{
+    /* Compared with a table it could be shared; the few names are kept once instead. */
+    static struct {
+        char name[sizeof record->intrinsic];
+    } names[256];
+    static unsigned count;
+    char name[sizeof record->intrinsic];
+    memcpy(name, record->intrinsic, sizeof name);
+    name[sizeof name - 1] = 0;
+    if (!name[0])
+        return NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (!strcmp(names[i].name, name))
+            return names[i].name;
+    if (count == sizeof names / sizeof *names)
+        return "library function";
+    strcpy(names[count].name, name);
+    return names[count++].name;
+}
+
+static uint32_t kind_of(const struct wire_fault *record)
+{
+    if (record->kind != CORE_FAULT_NONE && record->kind < CORE_FAULT_COUNT)
+        return record->kind;
+    switch (record->signal) {
+    case SIGFPE:
+        return CORE_FAULT_DIVISION_BY_ZERO;
+    case SIGILL:
+        return CORE_FAULT_ILLEGAL_INSTRUCTION;
+    case SIGABRT:
+        return CORE_FAULT_ABORT;
+    default:
+        return record->address < 4096 ? CORE_FAULT_NULL_DEREFERENCE : CORE_FAULT_WILD_ACCESS;
+    }
+}
+
+static void set_id(struct report_fault *fault)
+{
+    uint64_t site = fault->stack.count ? fault->stack.frame[0].offset : 0;
+    uint64_t hash = core_hash(CORE_HASH_SEED, fault->build_id, strlen(fault->build_id));
+    hash = core_hash(hash, &fault->offset, sizeof fault->offset);
+    hash = core_hash(hash, fault->kind, strlen(fault->kind));
+    /* A site outside the program's own code has no fixed offset when its object is unknown. */
+    if (fault->stack.count && fault->stack.frame[0].object)
+        hash = core_hash(hash, &site, sizeof site);
+    snprintf(fault->id, sizeof fault->id, "%016" PRIx64, hash);
+}
+
+void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record)
+{
+    *fault = (struct report_fault){
+        .time_ns = record->time_ns,
+        .pid = record->pid,
+        .member = member->options.name,
+        .kind = core_fault_name(kind_of(record)),
+        .detected_by = core_detector_name(record->detector),
+        .outcome = core_outcome_name(record->outcome),
+        .intrinsic = intrinsic_name(record),
+        .signal = record->signal,
+        .count = 1,
+    };
+    set_memory(fault, record);
+    uint32_t innermost = 0;
+    if (!record->is_crash || !member__unwind(member, &fault->stack, &innermost, record))
+        resolve_stack(member, &fault->stack, record->stack, record->stack_frames, WIRE_FRAMES_MAX, true);
+    resolve_stack(member, &fault->alloc_stack, record->alloc_stack, record->alloc_frames,
+                  WIRE_HEAP_FRAMES_MAX, false);
+    resolve_stack(member, &fault->free_stack, record->free_stack, record->free_frames, WIRE_HEAP_FRAMES_MAX,
+                  false);
+    blame(member, fault, record, innermost < fault->stack.count ? innermost : 0);
+    if (record->outcome == CORE_OUTCOME_UNDONE && record->rescue < WIRE_FUNCTIONS_MAX) {
+        struct object *object = owner(member, record->rescue);
+        fault->undone = true;
+        fault->returned = (int64_t)record->returned;
+        fault->rescue_offset =
+            __atomic_load_n(&member->page->functions[record->rescue].offset, __ATOMIC_RELAXED);
+        fault->rescue_point = object ? function_name(object, fault->rescue_offset) : NULL;
+    }
+    for (unsigned i = 0, n = 0; i < sizeof not_undone / sizeof *not_undone && n + 1 < REPORT_NOT_UNDONE_MAX;
+         i++)
+        if (record->not_undone & not_undone[i].bit)
+            fault->not_undone[n++] = not_undone[i].text;
+    set_id(fault);
+}
