@@ -9,6 +9,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+int cli_check(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 
 #endif

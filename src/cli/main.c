@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 static const struct base_action commands[] = {
+    {"check", "run a program and find its memory faults", cli_check},
     {"completion", "print the completion script of a shell", cli_completion},
     {0},
 };
