@@ -46,8 +46,7 @@ void base_hex(char *text, const void *data, size_t bytes);
  * bytes. */
 int base_unhex(void *data, size_t room, const char *text);
 
-/* ---- errors and messages for people (log.c)
- * -------------------------------------------------------------------- */
+/* ---- errors and messages for people (log.c) ----------------------------------------------------------- */
 
 /* Prints `testudo: TEXT` on standard error. Returns the exit status that the error carries. */
 int base_fail_exit(const struct base_error *error);
@@ -58,8 +57,7 @@ void base_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void base_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern bool base_quiet;
 
-/* ---- growable text (text.c)
- * ----------------------------------------------------------------------------------------- */
+/* ---- growable text (text.c) --------------------------------------------------------------------------- */
 
 /* Starts as {0}; `data` is NULL or NUL-terminated after `used` bytes, owned by the struct. Out of memory ends
    the process: the texts are messages and small documents. */
@@ -72,8 +70,7 @@ void base_text_puts(struct base_text *text, const char *string);
 void base_text_printf(struct base_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void base_text_free(struct base_text *text);
 
-/* ---- commands and their options (options.c, help.c)
-   ------------------------------------------------------------------
+/* ---- commands and their options (options.c, help.c) ---------------------------------------------------
 
    A command is one table. Parsing, `--help`, the man page and shell completion all come from it:
 

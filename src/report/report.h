@@ -5,8 +5,7 @@
 
 #include "base/base.h"
 
-/* ---- fault reports (fault_text.c, fault_json.c) -----------------------------------------------------------
- */
+/* ---- fault reports (fault_text.c, fault_json.c) ------------------------------------------------------- */
 
 enum { REPORT_FRAMES_MAX = 64, REPORT_NOT_UNDONE_MAX = 8 };
 
@@ -65,8 +64,7 @@ void report_fault_text(FILE *out, const struct report_fault *fault, bool colour)
    when out of memory. Owns: the text is the caller's, free(). */
 char *report_fault_json(const struct report_fault *fault);
 
-/* ---- faults of one run, identical ones counted (tally.c)
- * ----------------------------------------------------- */
+/* ---- faults of one run, identical ones counted (tally.c) ---------------------------------------------- */
 
 struct report_tally;
 
@@ -83,10 +81,76 @@ size_t report_tally_faults(const struct report_tally *tally, const struct report
    is not whole. */
 int report_tally_close(struct base_error *error, struct report_tally *tally);
 
-/* ---- terminals
- * ------------------------------------------------------------------------------------------------- */
+/* ---- terminals ---------------------------------------------------------------------------------------- */
 
 /* Whether emphasis suits `out`: a terminal, and NO_COLOR is not set. */
 bool report_colour(FILE *out);
+
+/* ---- tables (table.c) --------------------------------------------------------------------------------- */
+
+enum report_form {
+    REPORT_TEXT,     /* aligned columns for people */
+    REPORT_CSV,      /* RFC 4180, numbers in full precision, for machines */
+    REPORT_MARKDOWN, /* for documents */
+};
+
+/* One column. Text stands left, numbers right. */
+struct report_column {
+    const char *name; /* with its unit: "load %" */
+    bool number;
+    int decimals; /* of a number as people see it; negative: up to -decimals significant digits */
+};
+
+struct report_table;
+
+/* An empty table. In: `columns` (`count` of them) are borrowed. Returns NULL never: out of memory ends the process.
+   Owns: the caller's, report_table_free. */
+struct report_table *report_table_new(const struct report_column *columns, unsigned count);
+/* The next cell, row by row from left to right. A number that is NaN stands for "none". The text is copied. */
+void report_table_number(struct report_table *table, double number);
+void report_table_text(struct report_table *table, const char *text);
+/* Writes all rows. The last one must be complete. */
+void report_table_write(FILE *out, const struct report_table *table, enum report_form form);
+/* The same into a file, whole or not at all. Returns 0, or -1 with `error`. */
+int report_table_save(struct base_error *error, const struct report_table *table, const char *path,
+                      enum report_form form);
+void report_table_free(struct report_table *table);
+
+/* ---- plots (plot.c) ----------------------------------------------------------------------------------- */
+
+/* One curve of a plot: `count` points. */
+struct report_curve {
+    const char *name;
+    size_t count;
+    const double *x, *y;
+    const double *low, *high; /* ends of each point's interval, or NULL for none */
+    bool points;              /* single points instead of a line */
+};
+
+struct report_plot {
+    const char *title, *x_label, *y_label; /* labels with their unit */
+    bool x_log, y_log;
+    const struct report_curve *curves;
+    size_t curve_count;
+};
+
+/* Draws with gnuplot. In: `path` ends with .svg or .png and says the format. Points that are not finite are left out.
+   Returns 0, or -1 with `error`: BASE_EXIT_ENVIRONMENT when gnuplot is not installed. The file is whole or untouched.
+   Context: waits for its child process by id. */
+int report_plot_save(struct base_error *error, const struct report_plot *plot, const char *path);
+
+/* ---- progress of long work (progress.c) --------------------------------------------------------------- */
+
+/* A bar on standard error, only where that is a terminal; elsewhere silent. Starts as {.label, .total}. */
+struct report_progress {
+    const char *label;
+    uint64_t total;    /* steps; 0: unknown, only a count is shown */
+    uint64_t shown_ns; /* private */
+    bool shown;        /* private */
+};
+/* Tells that `done` steps are behind us. Cheap: draws ten times a second at most. */
+void report_progress_step(struct report_progress *progress, uint64_t done);
+/* Removes the bar, so that what is printed next stands on a clean line. */
+void report_progress_end(struct report_progress *progress);
 
 #endif
