@@ -87,8 +87,15 @@ bool stem_heap_describe(struct stem_heap_block *block, uintptr_t address);
    quarantine. Returns whether it could be done. */
 bool stem_heap_undo_malloc(uintptr_t start);
 bool stem_heap_undo_free(uintptr_t start);
-/* In a forked child, the only thread: locks that other threads held are free again. */
+/* Around fork: the calling thread holds the heap's locks meanwhile, so that the child finds it whole. In the parent
+   afterwards stem_heap_fork_done, in the child stem_heap_after_fork, also when nothing was called before the fork:
+   locks that other threads held are then free again. */
+void stem_heap_before_fork(void);
+void stem_heap_fork_done(void);
 void stem_heap_after_fork(void);
+/* What a bad access at this address is: by its shadow byte and the block nearest to it. CORE_FAULT_WILD_ACCESS when
+   neither knows. Signal-safe. */
+enum core_fault_kind stem_fault_classify(uintptr_t bad);
 
 /* ---- undo (undo.c) ---------------------------------------------------------------------------------------------- */
 
@@ -134,6 +141,8 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
 /* Address of a function exported by the C library that is loaded in this process (default version; an IFUNC is resolved),
    found through the link map without dlsym. Returns NULL when there is none. Not for signal handlers. */
 void *stem_libc_symbol(const char *name);
+/* Whether an address lies in a segment (code, constants, variables) of an object loaded from a file. */
+bool stem_elf_is_static(uintptr_t address);
 
 /* ---- faults (fault.c) ------------------------------------------------------------------------------------------------ */
 

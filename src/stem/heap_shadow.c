@@ -1,0 +1,111 @@
+/* Redzones of the heap in shadow memory, and turning them on. */
+#include "stem/heap_private.h"
+#include "stem/sys.h"
+
+#include <sys/mman.h>
+
+enum { REDZONE_CAP = 4096 }; /* of a large block: a longer one would only cost shadow memory */
+
+#define WORD(poison) ((uint64_t)(poison)*0x0101010101010101ull)
+
+/* Shadow bytes [s, s + n) := poison, by words where it is long. */
+static inline void paint(uint8_t *s, size_t n, uint8_t poison)
+{
+    while (n && (uintptr_t)s & 7) {
+        *s++ = poison;
+        n--;
+    }
+    heap_fill(s, WORD(poison), n / 8);
+    for (s += n & ~(size_t)7, n &= 7; n; n--)
+        *s++ = poison;
+}
+
+void stem_heap_shadow_live(uintptr_t start, size_t bytes, size_t slot)
+{
+    if (!stem_shadow_base)
+        return;
+    uint8_t *s = stem_shadow_base + (start >> 3);
+    size_t whole = bytes >> 3, all = slot >> 3;
+    paint(s, whole, 0);
+    if (bytes & 7)
+        s[whole++] = bytes & 7;
+    paint(s + whole, all - whole, STEM_POISON_REDZONE);
+}
+
+void stem_heap_shadow_freed(uintptr_t start, size_t bytes)
+{
+    enum { FREED_CAP = 16 << 20 };
+    if (!stem_shadow_base)
+        return;
+    if (bytes > FREED_CAP)
+        bytes = FREED_CAP;
+    paint(stem_shadow_base + (start >> 3), bytes ? (bytes + 7) >> 3 : 1, STEM_POISON_FREED);
+}
+
+void stem_heap_shadow_large(const struct heap_span *span)
+{
+    if (!stem_shadow_base)
+        return;
+    uintptr_t base = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT);
+    uintptr_t end = base + ((size_t)span->units << HEAP_UNIT_SHIFT);
+    uintptr_t tail = (span->start + span->bytes + 7) & ~(uintptr_t)7;
+    size_t before = span->start - base, behind = end - tail;
+    before = before > REDZONE_CAP ? REDZONE_CAP : before;
+    behind = behind > REDZONE_CAP ? REDZONE_CAP : behind;
+    uint8_t *s = stem_shadow_base + (span->start >> 3);
+    size_t whole = span->bytes >> 3;
+    paint(s - before / 8, before / 8, STEM_POISON_REDZONE);
+    /* Whole pages of shadow become addressable by having none. */
+    uint8_t *from = (uint8_t *)(((uintptr_t)s + 4095) & ~(uintptr_t)4095);
+    uint8_t *to = (uint8_t *)((uintptr_t)(s + whole) & ~(uintptr_t)4095);
+    if (to > from && to - from >= 1 << 16 &&
+        !sys_failed(sys_call3(SYS_madvise, from, to - from, MADV_DONTNEED))) {
+        paint(s, (size_t)(from - s), 0);
+        paint(to, (size_t)(s + whole - to), 0);
+    } else {
+        paint(s, whole, 0);
+    }
+    if (span->bytes & 7)
+        s[whole] = span->bytes & 7;
+    paint(stem_shadow_base + (tail >> 3), behind / 8, STEM_POISON_REDZONE);
+}
+
+static void arm_slot(struct heap_span *span, uint32_t index)
+{
+    uint16_t note = __atomic_load_n(&span->note[index], __ATOMIC_ACQUIRE), now = note;
+    do {
+        note = now;
+        uintptr_t p = span->start + (size_t)index * span->slot;
+        size_t bytes = span->slot - (note & ~HEAP_STATE);
+        if ((note & HEAP_STATE) != HEAP_NEVER)
+            stem_heap_shadow_live(p, bytes, span->slot);
+        if ((note & HEAP_STATE) > HEAP_LIVE)
+            stem_heap_shadow_freed(p, bytes);
+        now = __atomic_load_n(&span->note[index], __ATOMIC_ACQUIRE);
+    } while (now !=
+             note); /* another thread took or freed it meanwhile; the shadow depends on the note alone */
+}
+
+void stem_heap_arm(void)
+{
+    stem_heap_start();
+    if (stem_heap.armed || !stem_heap.base || !stem_shadow_base)
+        return;
+    stem_heap_lock(&stem_heap.central);
+    stem_heap.stacks = stem_control && stem_control->config.heap_stacks;
+    __atomic_store_n(&stem_heap.armed, true, __ATOMIC_SEQ_CST);
+    for (uint32_t n = 1; n < stem_heap.span_count; n++) {
+        struct heap_span *span = &stem_heap.spans[n];
+        if (span->kind == HEAP_SPAN_LARGE) {
+            stem_heap_shadow_large(span);
+        } else if (span->kind == HEAP_SPAN_SLAB) {
+            if (stem_heap.stacks)
+                span->stacks = stem_heap_note_take(span->count * 8u);
+            uintptr_t base = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT);
+            stem_shadow_close(base, span->start - base, STEM_POISON_REDZONE);
+            for (uint32_t i = 0; i < span->bump; i++)
+                arm_slot(span, i);
+        }
+    }
+    stem_heap_unlock(&stem_heap.central);
+}

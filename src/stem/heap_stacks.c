@@ -1,0 +1,93 @@
+/* Call stacks of allocations and frees: each distinct stack is kept once, and a block remembers its number.
+ */
+#include "stem/heap_private.h"
+
+enum {
+    TABLE = 1 << 16, /* hash slots; a stack that finds no place near its own is not kept */
+    PROBES = 16,
+    WORDS = 1 << 22, /* room for frames, 32 MiB, reserved and touched as it fills */
+};
+
+/* At `words[number]`: the count, then the frames. Number 0 is no stack. */
+static uint64_t *words;
+static uint32_t *table;
+static uint32_t words_used = 1;
+static struct heap_lock lock;
+
+static bool same(uint32_t number, const uintptr_t *frames, unsigned count)
+{
+    if (words[number] != count)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        if (words[number + 1 + i] != frames[i])
+            return false;
+    return true;
+}
+
+static uint32_t keep(const uintptr_t *frames, unsigned count)
+{
+    if (!count)
+        return 0;
+    uint64_t hash = core_hash(CORE_HASH_SEED, frames, count * sizeof *frames);
+    uint32_t number = 0;
+    stem_heap_lock(&lock);
+    if (!words && (table = stem_pages_map(TABLE * sizeof *table)))
+        words = stem_pages_map((size_t)WORDS * sizeof *words);
+    for (unsigned i = 0; words && i < PROBES; i++) {
+        uint32_t *slot = &table[(hash + i) % TABLE];
+        if (*slot) {
+            if (!same(*slot, frames, count))
+                continue;
+            number = *slot;
+            break;
+        }
+        if (words_used + count + 1 > WORDS)
+            break;
+        number = words_used;
+        words[number] = count;
+        for (unsigned k = 0; k < count; k++)
+            words[number + 1 + k] = frames[k];
+        words_used += count + 1;
+        *slot = number;
+        break;
+    }
+    stem_heap_unlock(&lock);
+    return number;
+}
+
+uint32_t stem_heap_stack(uintptr_t *frames, uint32_t number)
+{
+    if (!number || !words)
+        return 0;
+    uint32_t count = (uint32_t)words[number];
+    for (uint32_t i = 0; i < count; i++)
+        frames[i] = words[number + 1 + i];
+    return count;
+}
+
+void stem_heap_record(uintptr_t p, int which, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
+{
+    struct heap_span *span = heap_is_ours(p) ? heap_span_of(p) : NULL;
+    if (!span)
+        return;
+    uint32_t *place;
+    if (span->kind == HEAP_SPAN_LARGE) {
+        place = span->large_stacks;
+    } else {
+        if (!span->stacks)
+            return;
+        place = &span->stacks[2 * heap_slot_index(span, p)];
+    }
+    uintptr_t frames[WIRE_HEAP_FRAMES_MAX];
+    place[which] = keep(frames, stem_backtrace(frames, WIRE_HEAP_FRAMES_MAX, pc, sp, rbp));
+    if (!which)
+        place[1] = 0;
+}
+
+void stem_heap_stacks_lock(bool take)
+{
+    if (take)
+        stem_heap_lock(&lock);
+    else if (lock.word)
+        stem_heap_unlock(&lock);
+}
