@@ -270,6 +270,35 @@ static void bad_programs_are_refused(void **state)
     member_close(member);
 }
 
+static const struct member_finding *find(const struct member_finding *findings, unsigned count,
+                                         const char *subject)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!strcmp(findings[i].subject, subject))
+            return &findings[i];
+    fail_msg("nothing about %s", subject);
+    return NULL;
+}
+
+static void doctor_names_what_is_wrong(void **state)
+{
+    (void)state;
+    struct member_finding findings[MEMBER_FINDINGS_MAX];
+    unsigned count = member_examine_machine(findings);
+    assert_true(count > 5 && count <= MEMBER_FINDINGS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        assert_true(findings[i].text[0]);
+    count = member_examine_program(findings, getenv("FAKE_PROGRAM"));
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(findings[i].verdict, MEMBER_GOOD);
+    count = member_examine_program(findings, "/sbin/ldconfig");
+    assert_int_equal(find(findings, count, "linking")->verdict, MEMBER_BAD);
+    count = member_examine_program(findings, "/does/not/exist");
+    assert_int_equal(find(findings, count, "file")->verdict, MEMBER_BAD);
+    count = member_examine_program(findings, getenv("FAKE_STEM"));
+    assert_int_equal(find(findings, count, "linking")->verdict, MEMBER_BAD);
+}
+
 static void backoff_doubles_and_forgets(void **state)
 {
     (void)state;
@@ -300,6 +329,7 @@ int main(void)
         cmocka_unit_test(hostile_page_is_survived),
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(bad_programs_are_refused),
+        cmocka_unit_test(doctor_names_what_is_wrong),
         cmocka_unit_test(backoff_doubles_and_forgets),
     };
     return cmocka_run_group_tests_name("member", tests, NULL, NULL);
