@@ -8,7 +8,8 @@
 void *stem_pages_map(size_t bytes)
 {
     bytes = (bytes + 4095) & ~(size_t)4095;
-    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return sys_failed(p) ? NULL : (void *)p;
 }
 

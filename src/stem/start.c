@@ -1,14 +1,23 @@
-/* Start of the runtime in a process: the constructor, the control page, counters and the way to give up. */
-#include "stem/stem.h"
+/* Start of the runtime in a process: the control page, shadow memory, everything else; and the ways to give up. */
+#include "stem/engine.h"
 #include "stem/sys.h"
 
+#include <asm/prctl.h>
 #include <sys/mman.h>
 
-_Thread_local struct stem_thread stem_thread;
 struct wire_control *stem_control;
+int64_t stem_thread_offset;
+uint32_t stem_vector_mask;
+uint8_t *stem_resume_exit;
+static bool armed;
 
 /* Its presence tells a debugger, and tools that look at the loaded objects, which runtime this is. */
 __attribute__((visibility("default"))) const uint32_t testudo_stem = WIRE_CONTROL_VERSION;
+
+bool stem_armed(void)
+{
+    return armed && !__atomic_load_n(&stem_control->disarm, __ATOMIC_RELAXED);
+}
 
 void stem_count(enum core_counter counter, uint64_t n)
 {
@@ -19,6 +28,7 @@ void stem_count(enum core_counter counter, uint64_t n)
 void stem_disarm(const char *why)
 {
     static bool told;
+    armed = false;
     if (__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
         return;
     size_t n = 0;
@@ -29,37 +39,131 @@ void stem_disarm(const char *why)
     stem_count(CORE_COUNTER_DISARMED, 1);
 }
 
-void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t frame)
+/* ---- the control page ----------------------------------------------------------------------------------------- */
+
+static void *map_page(long fd)
 {
-    (void)pointer, (void)return_pc, (void)frame;
-    const char *name = core_fault_name(kind);
-    size_t n = 0;
-    while (name[n])
-        n++;
-    sys_call3(SYS_write, 2, name, n);
-    sys_call3(SYS_write, 2, "\n", 1);
+    long p = sys_call6(SYS_mmap, 0, sizeof(struct wire_control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (sys_failed(p))
+        return NULL;
+    const struct wire_control *page = (const void *)p;
+    if (page->magic == WIRE_CONTROL_MAGIC && page->version == WIRE_CONTROL_VERSION &&
+        page->bytes == sizeof *page)
+        return (void *)p;
+    sys_call2(SYS_munmap, p, sizeof *page);
+    return NULL;
 }
 
-unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
+static bool is_large_enough(long fd)
 {
-    (void)sp, (void)rbp;
-    if (room)
-        frames[0] = pc;
-    return room ? 1 : 0;
+    return sys_call3(SYS_lseek, fd, 0, 2 /* SEEK_END */) == (long)sizeof(struct wire_control);
 }
 
-__attribute__((constructor)) static void start(int count, char **arguments, char **environment)
+/* TESTUDO_CONTROL=FD:PATH: the descriptor, or when the program was started with it closed, the path. */
+static struct wire_control *open_page(char **environment)
 {
-    (void)count, (void)arguments;
-    stem_control = stem_pages_map(sizeof *stem_control);
-    for (; environment && *environment; environment++) {
-        if (!core_glob("STEM_ARM=*", *environment))
+    static const char name[] = WIRE_CONTROL_VARIABLE "=";
+    for (; *environment; environment++) {
+        const char *text = *environment;
+        if (memcmp(text, name, sizeof name - 1))
             continue;
-        long p = sys_call6(SYS_mmap, 0, 1ull << 44, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (!sys_failed(p))
-            stem_shadow_base = (uint8_t *)p;
-        stem_control->config.heap_stacks = core_glob("*stacks", *environment);
-        stem_heap_arm();
+        text += sizeof name - 1;
+        long fd = 0;
+        for (; *text >= '0' && *text <= '9'; text++)
+            fd = fd * 10 + (*text - '0');
+        struct wire_control *page = is_large_enough(fd) ? map_page(fd) : NULL;
+        if (!page && *text == ':') {
+            fd = sys_call4(SYS_openat, -100, text + 1, 2 /* O_RDWR */, 0);
+            if (!sys_failed(fd)) {
+                page = is_large_enough(fd) ? map_page(fd) : NULL;
+                sys_call1(SYS_close, fd);
+            }
+        }
+        return page;
     }
+    return NULL;
+}
+
+/* ---- shadow memory and generated helpers --------------------------------------------------------------------------- */
+
+static bool map_shadow(void)
+{
+    const size_t bytes = 1ull << 44; /* an eighth of the 47-bit address space */
+    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sys_failed(p))
+        return false;
+    sys_call3(SYS_madvise, p, bytes, MADV_DONTDUMP);
+    sys_call3(SYS_madvise, p, bytes, MADV_NOHUGEPAGE); /* one poisoned byte must not cost 2 MiB */
+    if (sys_failed(sys_call2(SYS_arch_prctl, ARCH_SET_GS, p)))
+        return false;
+    stem_shadow_base = (uint8_t *)p;
+    return true;
+}
+
+static void find_thread_offset(void)
+{
+    uintptr_t fs;
+    __asm__("mov %%fs:0, %0" : "=r"(fs));
+    stem_thread_offset = (int64_t)((uintptr_t)&stem_thread - fs);
+}
+
+static bool make_resume_exit(void)
+{
+    long p =
+        sys_call6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (sys_failed(p))
+        return false;
+    uint8_t *at = (uint8_t *)p;
+    int32_t slot = (int32_t)(stem_thread_offset + (int64_t)offsetof(struct stem_thread, slot[7]));
+    memcpy(at, "\x64\xff\x24\x25", 4); /* jmp fs:[slot 7] */
+    memcpy(at + 4, &slot, 4);
+    sys_call3(SYS_mprotect, p, 4096, PROT_READ | PROT_EXEC);
+    stem_resume_exit = at;
+    return true;
+}
+
+/* Vector state that translation must not disturb: SSE, AVX, AVX-512, as far as the system uses them. */
+static bool find_vector_state(void)
+{
+    uint32_t a = 1, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    if (!(c & 1u << 27)) /* OSXSAVE */
+        return false;
+    __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    stem_vector_mask = a & 0xe6;
+    return true;
+}
+
+__attribute__((constructor)) static void start(int argc, char **argv, char **environment)
+{
+    (void)argc, (void)argv;
+    find_thread_offset();
+    stem_control = open_page(environment);
+    if (!stem_control) {
+        stem_control = stem_pages_map(sizeof *stem_control);
+        return; /* no supervisor: the heap alone */
+    }
+    stem_heap_start();
+    if (stem_control->config.mode == WIRE_MODE_OFF || stem_control->disarm)
+        return;
+    if (!find_vector_state() || !make_resume_exit()) {
+        stem_disarm(
+            "testudo: this processor or system lacks what the code cache needs (xsave, executable memory); running natively");
+        return;
+    }
+    if (stem_control->config.mode >= WIRE_MODE_CHECK && !map_shadow()) {
+        stem_disarm(
+            "testudo: no room for shadow memory (address-space limit or overcommit policy); running natively");
+        return;
+    }
+    armed = true;
+    if (stem_control->config.mode >= WIRE_MODE_CHECK)
+        stem_heap_arm();
+    stem_signals_start();
+    stem_threads_start();
+    uint64_t mask;
+    stem_lock(&mask);
+    stem_objects_refresh();
+    stem_unlock(&mask);
 }

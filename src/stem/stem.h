@@ -37,13 +37,16 @@ enum { STEM_SLOTS = 8 };
 struct stem_thread {
     uint64_t slot[STEM_SLOTS]; /* generated code: spilled registers, saved by the signal wrapper */
     uint64_t ring;             /* generated code: next free entry of the undo ring */
-    uint64_t ring_base;        /* 0: thread not prepared; `ring` then points into a scratch ring nobody reads */
-    uint64_t copies;           /* next free byte of the block-copy arena beside the ring (undo.c) */
+    uint64_t ring_base; /* 0: thread not prepared; `ring` then points into a scratch ring nobody reads */
+    uint64_t copies;    /* next free byte of the block-copy arena beside the ring (undo.c) */
     uint64_t stack_low, stack_high; /* bounds of the thread's stack as far as known, else 0 */
-    void *heap;                /* heap.c: per-thread cache */
-    uint32_t in_runtime;       /* > 0: inside our own C code; faults here are ours */
+    void *heap;                     /* heap.c: per-thread cache */
+    uint32_t in_runtime;            /* > 0: inside our own C code; faults here are ours */
     uint32_t tid;
-    uint64_t call;             /* struct stem_call * of the checked library call in progress, or 0 */
+    uint32_t
+        crash_reported; /* a fault of this thread was reported as fatal: the signal that follows is not reported again */
+    uint32_t reserved;
+    uint64_t call; /* struct stem_call * of the checked library call in progress, or 0 */
 };
 extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
 
@@ -109,6 +112,7 @@ enum stem_compensation {
     STEM_COMPENSATE_LOCK = 3,   /* argument: pthread_mutex_t * taken */
     STEM_COMPENSATE_OPEN = 4,   /* argument: descriptor opened */
     STEM_COMPENSATE_EFFECT = 5, /* nothing can be done: WIRE_NOT_UNDONE_SYSCALL is reported */
+    STEM_COMPENSATE_LARGE = 6,  /* a range too large for the log: WIRE_NOT_UNDONE_LARGE is reported */
 };
 void stem_undo_compensate(enum stem_compensation what, uintptr_t argument);
 
@@ -120,7 +124,7 @@ struct stem_call {
     uint64_t arg[6]; /* rdi rsi rdx rcx r8 r9 */
     uint64_t rax;    /* al: vector registers used by a variadic call */
     uint64_t rbx, rbp, r12, r13, r14, r15;
-    uint64_t index; /* into the intrinsics table */
+    uint64_t index;      /* into the intrinsics table */
     uint64_t vector[16]; /* xmm0..7, variadic functions only */
     uint64_t target;     /* the real library function */
     uint64_t return_pc;
@@ -129,7 +133,7 @@ struct stem_call {
 
 /* What the translator emits for a call whose target is the named dynamic symbol. */
 enum stem_callee {
-    STEM_CALLEE_PLAIN,  /* call it as it is */
+    STEM_CALLEE_PLAIN,   /* call it as it is */
     STEM_CALLEE_CHECKED, /* call `*thunk` instead, same arguments and result */
     STEM_CALLEE_ESCAPE, /* call it with the application's return address: it returns into native code (setjmp, vfork,
                            dlsym and others that look at, or keep, their return address) */
@@ -148,8 +152,8 @@ bool stem_elf_is_static(uintptr_t address);
 
 /* A checked library call found a bad range. Returns when the policy is to go on (report); otherwise the activation is
    aborted or the process ended, and it does not return. */
-void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad, size_t bytes,
-                     const char *function);
+void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
+                     size_t bytes, const char *function);
 /* The same for abort, __assert_fail, __stack_chk_fail, __fortify_fail: never returns to a caller that cannot go on. */
 void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function);
 /* free or realloc of a bad pointer: DOUBLE_FREE or INVALID_FREE. `return_pc` and `frame` of the exported
@@ -162,7 +166,8 @@ unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_
 
 /* ---- whole runtime (start.c) -------------------------------------------------------------------------------------------- */
 
-extern struct wire_control *stem_control; /* never NULL after start: a private page when there is no supervisor */
+extern struct wire_control
+    *stem_control; /* never NULL after start: a private page when there is no supervisor */
 void stem_count(enum core_counter counter, uint64_t n);
 /* A broken invariant of ours: from now on everything runs natively. `why` goes out once, as one line. */
 void stem_disarm(const char *why);

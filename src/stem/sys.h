@@ -20,14 +20,14 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
-#define SYS_ARG(x)         ((long)(uintptr_t)(x))
-#define sys_call0(n)       sys6((n), 0, 0, 0, 0, 0, 0)
-#define sys_call1(n, a)    sys6((n), SYS_ARG(a), 0, 0, 0, 0, 0)
-#define sys_call2(n, a, b) sys6((n), SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
-#define sys_call3(n, a, b, c) sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
-#define sys_call4(n, a, b, c, d) sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), 0, 0)
+#define SYS_ARG(x)                  ((long)(uintptr_t)(x))
+#define sys_call0(n)                sys6((n), 0, 0, 0, 0, 0, 0)
+#define sys_call1(n, a)             sys6((n), SYS_ARG(a), 0, 0, 0, 0, 0)
+#define sys_call2(n, a, b)          sys6((n), SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
+#define sys_call3(n, a, b, c)       sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
+#define sys_call4(n, a, b, c, d)    sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), 0, 0)
 #define sys_call5(n, a, b, c, d, e) sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), 0)
-#define sys_call6(n, a, b, c, d, e, f)                                                                        \
+#define sys_call6(n, a, b, c, d, e, f)                                                                       \
     sys6((n), SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), SYS_ARG(f))
 
 static inline int sys_failed(long result)

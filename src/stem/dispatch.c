@@ -1,0 +1,123 @@
+/* From application code into the translator and back: entered by the stubs of entry.S. Short, top to bottom: enter, find,
+   translate, go on. */
+#include "stem/engine.h"
+#include "stem/sys.h"
+
+uint64_t stem_dispatch_translate(uint32_t word);
+void stem_dispatch_objects(void);
+int stem_slow_indirect(struct stem_context *context);
+
+enum { TRANSLATOR_STACK_BYTES = 256 << 10 };
+
+static uint32_t lock_owner; /* thread id, or 0 */
+static uint8_t *translator_stack;
+
+/* ---- the lock ------------------------------------------------------------------------------------------------ */
+
+/* One lock for everything that changes tables. All signals stay blocked while it is held, so that a handler which enters
+   a function not yet translated cannot wait for the thread it interrupted. */
+void stem_lock(uint64_t *saved_mask)
+{
+    uint64_t all = ~0ull;
+    sys_call4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, saved_mask, 8);
+    uint32_t self = (uint32_t)sys_call0(SYS_gettid);
+    for (;;) {
+        uint32_t owner = 0;
+        if (__atomic_compare_exchange_n(&lock_owner, &owner, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            break;
+        sys_call4(SYS_futex, &lock_owner, 0x80 /* FUTEX_WAIT | PRIVATE */, owner, 0);
+    }
+    stem_thread.in_runtime++;
+}
+
+void stem_unlock(const uint64_t *saved_mask)
+{
+    stem_thread.in_runtime--;
+    __atomic_store_n(&lock_owner, 0, __ATOMIC_RELEASE);
+    sys_call3(SYS_futex, &lock_owner, 0x81 /* FUTEX_WAKE | PRIVATE */, 1);
+    sys_call4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, saved_mask, 0, 8);
+}
+
+/* A forked child is alone: whoever else held the lock is gone, and what he had not published is lost, not half done. */
+void stem_lock_after_fork(void);
+void stem_lock_after_fork(void)
+{
+    lock_owner = 0;
+}
+
+/* ---- translate on first call --------------------------------------------------------------------------------- */
+
+struct request {
+    struct stem_object *object;
+    struct stem_function *function;
+    enum stem_flavour flavour;
+};
+
+static uint64_t translate_one(void *argument)
+{
+    struct request *r = argument;
+    struct stem_translation *t = stem_translate(r->object, r->function, r->flavour);
+    return t ? (uint64_t)t->code : 0;
+}
+
+/* The way a call takes when the function stays native: the gate's copy of the displaced instructions. */
+static uint64_t native_entry(const struct stem_function *f)
+{
+    enum { GATE_TEST_BYTES = 7 + 2 + 2 }; /* cmp, je, ja */
+    return (uint64_t)f->gate + GATE_TEST_BYTES;
+}
+
+uint64_t stem_dispatch_translate(uint32_t word)
+{
+    struct request r = {.flavour = word & 1 ? FLAVOUR_PROTECT : FLAVOUR_MONITOR};
+    uint64_t mask, code;
+    r.function = stem_function_by_index(&r.object, word >> 1);
+    stem_lock(&mask);
+    if (!translator_stack)
+        translator_stack = stem_pages_map(TRANSLATOR_STACK_BYTES);
+    /* Somebody else may have been first. */
+    struct stem_translation *known = stem_translation_of(r.function->slot[r.flavour]->v);
+    if (known)
+        code = (uint64_t)known->code;
+    else if (r.function->refusal || !translator_stack || !stem_armed())
+        code = 0;
+    else
+        code = stem_on_stack(translate_one, &r, translator_stack + TRANSLATOR_STACK_BYTES);
+    if (!code)
+        code = native_entry(r.function);
+    __atomic_store_n(&r.function->slot[r.flavour]->v, code, __ATOMIC_RELEASE);
+    stem_unlock(&mask);
+    return code;
+}
+
+/* ---- the loader has changed its list ---------------------------------------------------------------------------- */
+
+void stem_dispatch_objects(void)
+{
+    uint64_t mask;
+    if (!stem_armed())
+        return;
+    stem_lock(&mask);
+    stem_objects_refresh();
+    stem_unlock(&mask);
+}
+
+/* ---- an indirect jump to a place that its table does not know --------------------------------------------------- */
+
+/* Targets in fragments are found here. Anything else goes on natively: registers are the application's own. */
+int stem_slow_indirect(struct stem_context *context)
+{
+    struct stem_translation *t = stem_translation_of(context->rip);
+    uint64_t target = stem_thread.slot[1];
+    context->rip = target;
+    if (t && target - t->object->base < 0xffffffffu) {
+        uint32_t offset = (uint32_t)(target - t->object->base);
+        for (uint32_t i = t->map_count; i-- > 0;)
+            if (t->map[i].offset == offset && t->map[i].flags & MAP_INDIRECT_TARGET && !t->map[i].pending) {
+                context->rip = (uint64_t)t->code + t->map[i].cache;
+                return 1;
+            }
+    }
+    stem_count(CORE_COUNTER_NATIVE_EXITS, 1);
+    return 1;
+}

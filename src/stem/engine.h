@@ -1,0 +1,351 @@
+/* What the files of the translator share: decoded instructions, units, objects, translations.
+
+   unit        one function as the translator sees it: its FDE's code and that of its .cold fragments
+   instruction one decoded application instruction, with what liveness and checks need to know
+   block       maximal run of instructions entered at its first only
+   site        a place in translated code that calls a slow path
+   translation the published result: code in the cache, and the map from it back to the application's code */
+#ifndef STEM_ENGINE_H
+#define STEM_ENGINE_H
+
+#include "stem/stem.h"
+
+#include <string.h> /* declarations; pages.c has the functions */
+
+/* ---- registers and flags as one mask ------------------------------------------------------------------- */
+
+enum stem_register {
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    NO_REGISTER
+};
+
+enum {
+    ALL_REGISTERS = 0xffff,
+    FLAG_C = 1 << 16,
+    FLAG_P = 1 << 17,
+    FLAG_A = 1 << 18,
+    FLAG_Z = 1 << 19,
+    FLAG_S = 1 << 20,
+    FLAG_O = 1 << 21,
+    ALL_FLAGS = 0x3f << 16,
+    /* Registers that a call may change: spills take these, so that callee-saved ones are always native and
+       an abort can trust them. */
+    CALLER_SAVED =
+        1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI | 1 << R8 | 1 << R9 | 1 << R10 | 1 << R11
+};
+
+/* ---- instructions (decode.c) --------------------------------------------------------------------------- */
+
+enum stem_insn_kind {
+    INSN_PLAIN,
+    INSN_JUMP,          /* direct, unconditional */
+    INSN_BRANCH,        /* direct, conditional: jcc, jrcxz, loop */
+    INSN_JUMP_INDIRECT, /* through register or memory */
+    INSN_CALL,          /* direct */
+    INSN_CALL_INDIRECT,
+    INSN_RETURN,
+    INSN_TRAP /* ud2, int3, hlt: control does not go on */
+};
+
+/* How an instruction sets rax: tells what kind of value a function returns. */
+enum stem_rax_write {
+    RAX_UNTOUCHED,
+    RAX_WORD,     /* 32 bits: an integer */
+    RAX_WIDE,     /* 64 bits: a pointer, or a long */
+    RAX_EXTENDED, /* 64 bits, sign-extended from 32 */
+    RAX_SMALL,    /* a byte or a flag */
+    RAX_ZERO,     /* constant 0 */
+    RAX_NEGATIVE, /* constant -1 or another small negative */
+};
+
+enum stem_segment { SEGMENT_NONE, SEGMENT_FS, SEGMENT_GS };
+
+/* A memory operand: [base + index * scale + disp]. RIP-relative: rip_relative set, disp = offset in the object. */
+struct stem_mem {
+    uint8_t base, index; /* enum stem_register */
+    uint8_t scale;       /* 1 2 4 8 */
+    uint8_t segment;     /* enum stem_segment */
+    uint8_t rip_relative;
+    uint8_t is_read, is_write;
+    uint16_t bytes; /* accessed */
+    int32_t disp;
+};
+
+enum stem_insn_flags {
+    INSN_HAS_MEM = 1 << 0,
+    INSN_STRING = 1 << 1,        /* movs stos cmps scas lods, with or without rep */
+    INSN_FRAME_ESCAPES = 1 << 2, /* takes the address of its own frame */
+    INSN_LEA_RIP = 1 << 3,       /* lea r, [rip + disp]: may be a jump table */
+    INSN_LEADER = 1 << 4,
+    INSN_INDIRECT_TARGET = 1 << 5, /* a jump table leads here */
+    INSN_OWN_FRAME = 1 << 6,       /* memory operand lies in the function's own frame */
+    INSN_SHORT_ONLY = 1 << 7,      /* jrcxz, loop: no rel32 form */
+    INSN_UNSUPPORTED = 1 << 8,     /* decoded, but not carried over */
+    INSN_SETS_FRAME = 1 << 9,      /* mov rbp, rsp */
+    INSN_NO_CHECK = 1 << 10,       /* effective address lies beyond the operand (bt mem, reg) */
+};
+
+struct stem_insn {
+    uint32_t offset; /* in the object */
+    uint8_t length;
+    uint8_t kind;                /* enum stem_insn_kind */
+    uint16_t flags;              /* enum stem_insn_flags */
+    uint8_t disp_at, disp_bytes; /* position of the displacement within the bytes; 0 bytes: none */
+    uint8_t string_bytes;        /* element size of a string instruction */
+    uint8_t string_op;           /* its opcode byte */
+    uint8_t string_rep;          /* with a repeat prefix */
+    uint32_t uses, kills;        /* register and flag masks */
+    uint32_t writes;             /* every register written, partially or not */
+    uint32_t live;               /* live before it (liveness.c) */
+    uint32_t target;             /* of a direct branch: offset in the object */
+    uint8_t rax;                 /* enum stem_rax_write: how it sets rax */
+    uint32_t block;
+    struct stem_mem mem;
+};
+
+/* Decodes one instruction at `code`, of at most `room` bytes; `offset` is its place in the object.
+   Returns whether the decoder knows it. Not for signal handlers: uses vector registers. */
+bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint32_t offset);
+
+/* ---- objects (objects.c, frames.c, scan.c) ------------------------------------------------------------- */
+
+enum stem_flavour { FLAVOUR_MONITOR, FLAVOUR_PROTECT, FLAVOURS };
+
+struct stem_translation;
+
+struct stem_function {
+    uint32_t offset, bytes; /* of its FDE */
+    uint32_t index;         /* on the control page */
+    uint8_t refusal;
+    uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
+    uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
+    uint8_t original[8];
+    uint8_t *gate;                  /* entry of the gate: level test */
+    uint8_t *gate_cached[FLAVOURS]; /* its tail that goes to the cache whatever the level */
+    core_cache_pc *slot[FLAVOURS];  /* where that tail jumps: translator stub, then translated code */
+};
+
+struct stem_fde {
+    uint32_t offset, bytes;
+    const uint8_t *record;
+};
+
+enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUBS };
+
+struct stem_object {
+    uintptr_t base;                /* load address: file addresses are relative to it */
+    uintptr_t low, high;           /* mapped range */
+    uintptr_t code_low, code_high; /* its executable part */
+    uint32_t page_index;           /* on the control page */
+    bool own, gone;
+    const char *path;
+    uint8_t build_id[20];
+    uint32_t build_id_bytes;
+    /* from the dynamic section */
+    const struct elf_symbol *symbols;
+    const char *strings;
+    const struct elf_rela *plt_relocations, *relocations;
+    uint32_t plt_count, relocation_count;
+    uint32_t symbol_count;
+    uint32_t entry; /* e_entry of a program, else 0 */
+    const uint8_t *eh_frame_hdr;
+    uint32_t fde_count;              /* of its search table */
+    const int32_t *fde_table;        /* pairs: code address, FDE address, relative to eh_frame_hdr; sorted */
+    struct stem_function *functions; /* sorted by offset */
+    uint32_t function_count;
+    /* code cache region, within 2 GiB of the whole object */
+    uint8_t *region, *region_end;
+    uint8_t *next;            /* next free byte */
+    const void *const *stubs; /* enum stem_stub: addresses of entry.S, within reach of the code */
+    const uint8_t *levels;    /* levels[i]: of functions[i], the page's bytes mapped once more */
+    struct stem_translation **translations; /* in order of cache address */
+    uint32_t translation_count, translation_room;
+};
+
+struct stem_object *stem_object_of(uintptr_t application_address);
+struct stem_object *stem_object_of_cache(uintptr_t cache_address);
+struct stem_function *stem_function_at(struct stem_object *object, uint32_t offset);
+/* The function whose main part or fragment contains `offset`; fragments answer NULL. */
+struct stem_function *stem_function_containing(struct stem_object *object, uint32_t offset);
+/* The FDE that covers `offset`. Signal-safe. Returns whether there is one. */
+bool stem_fde_find(struct stem_fde *fde, const struct stem_object *object, uint32_t offset);
+struct stem_function *stem_function_by_index(struct stem_object **object, uint32_t page_index);
+/* Scans objects that the loader has mapped since the last call, forgets those it has unmapped. */
+void stem_objects_refresh(void);
+/* Copies application bytes as they were before any entry was patched. */
+void stem_object_bytes(uint8_t *out, const struct stem_object *object, uint32_t offset, uint32_t bytes);
+/* The dynamic symbol that a direct call to `offset` reaches through its PLT entry, or NULL. */
+const char *stem_object_plt_name(struct stem_object *object, uint32_t offset);
+/* The dynamic symbol whose address the loader stores at `offset` (a GOT slot), or NULL. */
+const char *stem_object_got_name(struct stem_object *object, uint32_t offset);
+
+/* ---- call-frame information (frames.c) ------------------------------------------------------------------ */
+
+/* Integer registers in DWARF order, as in a fault record. */
+enum { DWARF_RSP = 7, DWARF_RBP = 6, DWARF_RA = 16, DWARF_REGISTERS = 17 };
+struct stem_frame {
+    uint64_t reg[DWARF_REGISTERS]; /* reg[16]: pc */
+};
+struct stem_cfi_row {
+    uint8_t cfa_register; /* DWARF number */
+    int32_t cfa_offset;
+    uint32_t saved; /* bit r: register r lies at CFA + saved_at[r] */
+    int32_t saved_at[DWARF_REGISTERS];
+};
+/* The row in force at `offset`. Returns false when there is none or it needs an expression. Signal-safe. */
+bool stem_cfi_row(struct stem_cfi_row *row, const struct stem_object *object, uint32_t offset);
+/* Reads the extent of an FDE record. */
+bool stem_fde_read(struct stem_fde *fde, const struct stem_object *object, const uint8_t *record);
+/* Does the FDE begin as a function does (CFA = rsp + 8)? Also false for signal trampolines. */
+bool stem_cfi_begins_as_function(const struct stem_object *object, const struct stem_fde *fde);
+/* One step outward: from a frame whose pc is an instruction (exact) or a return address (exact = false), cache
+   addresses mapped back, to its caller's; *cfa is the frame's canonical address: the caller's rsp. Returns false
+   at the end or where nothing is known. Signal-safe; reads the stack only within the same mapping. */
+bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact);
+
+/* ---- units (unit.c, liveness.c) --------------------------------------------------------------------------- */
+
+enum { UNIT_INSNS_MAX = 1 << 16, UNIT_RANGES_MAX = 64 };
+
+struct stem_block {
+    uint32_t first, end; /* instructions [first, end) */
+    uint32_t live_out;
+    int32_t next, target; /* successor blocks, or -1 */
+    uint8_t *code;        /* where it was emitted */
+};
+
+struct stem_range {
+    uint32_t offset, bytes;
+    uint32_t first, end; /* its instructions */
+};
+
+/* One function being translated; the arrays are the translator's own scratch memory, one unit at a time. */
+struct stem_unit {
+    struct stem_object *object;
+    struct stem_function *function;
+    enum core_refusal refusal;
+    struct stem_insn *insns;
+    uint32_t insn_count;
+    struct stem_block *blocks;
+    uint32_t block_count;
+    struct stem_range ranges[UNIT_RANGES_MAX]; /* [0] is the main part */
+    uint32_t range_count;
+    bool frame_escapes, has_call, has_indirect_jump, has_log;
+    uint32_t unsupported; /* offset of the instruction that caused a refusal */
+};
+/* Decodes and cuts into blocks. Returns false with `refusal` set. Translator lock held. */
+bool stem_unit_build(struct stem_unit *unit, struct stem_object *object, struct stem_function *function);
+/* Index of the instruction at an offset, or -1 when none begins there. */
+int32_t stem_unit_find(const struct stem_unit *unit, uint32_t offset);
+void stem_liveness(struct stem_unit *unit);
+
+/* ---- translations (translate.c) ---------------------------------------------------------------------------- */
+
+struct stem_map_entry {
+    uint32_t cache;  /* relative to the translation's code */
+    uint32_t offset; /* of the application instruction, in the object */
+    uint8_t pending; /* log entries written and not yet published when it starts */
+    uint8_t length;  /* of the application instruction */
+    uint16_t flags;  /* MAP_INDIRECT_TARGET */
+};
+enum { MAP_INDIRECT_TARGET = 1 };
+struct stem_site {
+    uint32_t cache; /* return address of the slow call, relative to the translation's code */
+    uint32_t map;   /* index of its instruction in the map */
+    struct stem_mem mem;
+    uint8_t string_op, string_bytes, string_rep;
+};
+struct stem_translation {
+    struct stem_object *object;
+    struct stem_function *function;
+    enum stem_flavour flavour;
+    uint8_t *code, *code_end;
+    struct stem_map_entry *map; /* sorted by cache */
+    uint32_t map_count;
+    struct stem_site *sites; /* sorted by cache */
+    uint32_t site_count;
+    bool marks; /* writes a mark into the undo ring at entry */
+};
+struct stem_translation *stem_translation_of(uintptr_t cache_address);
+const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uintptr_t cache_address);
+/* Application address for a cache address: of the instruction (exact), or of the instruction after the call whose
+   return address it is. Returns the address itself when it is no cache address. Signal-safe. */
+uintptr_t stem_application_pc(uintptr_t pc, bool exact);
+/* Called on the private stack with the lock held; returns NULL when the function is refused. */
+struct stem_translation *stem_translate(struct stem_object *object, struct stem_function *function,
+                                        enum stem_flavour flavour);
+
+/* ---- gates and patches (patch.c, entry.S) -------------------------------------------------------------------- */
+
+bool stem_region_make(struct stem_object *object);
+void stem_patch_all(struct stem_object *object);
+void stem_patch_loader_hook(uintptr_t r_brk);
+
+/* Registers at a slow call, as the entry stubs lay them out. `flags` is rflags. */
+struct stem_context {
+    uint64_t reg[16]; /* by enum stem_register */
+    uint64_t flags;
+    uint64_t rip; /* where to go on */
+};
+/* entry.S */
+extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
+    stem_stub_objects[];
+extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
+/* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
+bool stem_safe_copy(void *to, const void *from, size_t bytes);
+void stem_resume(const struct stem_context *context) __attribute__((noreturn));
+uint64_t stem_on_stack(uint64_t (*function)(void *), void *argument, void *stack_top);
+void stem_save_vector(void *area);
+void stem_restore_vector(const void *area);
+
+/* ---- undo and faults ---------------------------------------------------------------------------------------------- */
+
+void stem_undo_thread_start(void);
+void stem_undo_after_fork(void);
+/* Undoes everything logged since the activation whose return-address slot is `mark` was entered. `pending` entries
+   beyond the published position belong to it. Returns 0, or bits of enum wire_not_undone when nothing was undone
+   (LAPPED, UNARMED) or something could not be. */
+uint32_t stem_undo_to(uintptr_t mark, unsigned pending);
+bool stem_undo_reaches(uintptr_t mark, unsigned pending);
+
+bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *frame, bool exact);
+/* From the signal handler: a trap at the frame's pc. Returns true when it was healed: the frame then is the aborted
+   function's caller's, `returned` its result. is_write: 0 read, 1 write, 2 unknown. */
+bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, int code, uintptr_t address,
+                     unsigned is_write);
+/* From the signal handler: the process is about to die of a signal. Records it and waits for the record to be taken. */
+void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address);
+enum core_fault_kind stem_fault_classify(uintptr_t bad);
+
+/* Name of the library function of a checked call. */
+const char *stem_intrinsic_name(const struct stem_call *call);
+/* What a function returns, from how its code sets rax before it returns. */
+enum wire_returns stem_unit_returns(const struct stem_unit *unit);
+
+extern uint8_t stem_signal_return[];
+extern uint8_t *stem_resume_exit;
+void stem_lock_after_fork(void);
+void stem_signals_start(void);
+void stem_threads_start(void);
+void stem_lock(uint64_t *saved_mask);
+void stem_unlock(const uint64_t *saved_mask);
+bool stem_armed(void);
+extern int64_t stem_thread_offset; /* of stem_thread from the fs base */
+extern uint32_t stem_vector_mask;
+
+#endif

@@ -1,0 +1,557 @@
+/* Faults: found by a check, a checked library call, a trap or the allocator; all raised and unwound here.
+
+   report  the fault is recorded on the control page, the program goes on
+   stop    recorded, the process ends
+   heal    the activation in which it happened is undone and returns an error to its caller
+
+   The rescue point is the innermost supervised activation: its canonical frame address comes from the call-frame information
+   at the faulting pc, its mark in the undo ring is the slot of its return address. Memory is restored before saved
+   registers are read from the stack: the fault may have been about to overwrite, or have overwritten, just these. */
+#include "stem/engine.h"
+#include "stem/sys.h"
+
+int stem_slow_check(struct stem_context *context);
+int stem_slow_string(struct stem_context *context);
+
+struct fault {
+    enum core_fault_kind kind;
+    enum core_detector detector;
+    unsigned is_write;
+    uintptr_t address;
+    size_t bytes;
+    int signal;
+    const char *intrinsic;
+    struct stem_frame frame; /* where it happened; reg[16] an application or cache address */
+    bool exact;              /* pc is the instruction itself, not a return address */
+    unsigned pending;        /* log entries not yet published there */
+};
+
+/* ---- where did it happen ----------------------------------------------------------------------------------- */
+
+static const uint8_t dwarf_of_machine[16] = {0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
+
+static void frame_of_context(struct stem_frame *frame, const struct stem_context *c, uintptr_t pc)
+{
+    for (unsigned r = 0; r < 16; r++)
+        frame->reg[dwarf_of_machine[r]] = c->reg[r];
+    frame->reg[DWARF_RA] = pc;
+}
+
+static void context_of_frame(struct stem_context *c, const struct stem_frame *frame, uint64_t returned)
+{
+    for (unsigned r = 0; r < 16; r++)
+        c->reg[r] = frame->reg[dwarf_of_machine[r]];
+    c->reg[RAX] = returned;
+    c->reg[RDX] = 0;
+    c->flags = 0x202;
+    c->rip = frame->reg[DWARF_RA];
+}
+
+static struct stem_function *function_of(struct stem_object **object, uintptr_t application_pc)
+{
+    *object = stem_object_of(application_pc);
+    if (!*object)
+        return NULL;
+    uint32_t offset = (uint32_t)(application_pc - (*object)->base);
+    return stem_function_containing(*object, offset);
+}
+
+/* The function that a frame belongs to; a fragment's is that of the translation. */
+static struct stem_function *function_of_frame(const struct stem_frame *frame, bool exact)
+{
+    struct stem_object *object;
+    struct stem_translation *t = stem_translation_of(exact ? frame->reg[DWARF_RA] : frame->reg[DWARF_RA] - 1);
+    if (t)
+        return t->function;
+    return function_of(&object, frame->reg[DWARF_RA] - (exact ? 0 : 1));
+}
+
+/* ---- the record ---------------------------------------------------------------------------------------------- */
+
+static struct wire_frame wire_frame(uintptr_t pc)
+{
+    struct stem_object *o = stem_object_of(pc);
+    if (!o || o->page_index == WIRE_NO_OBJECT)
+        return (struct wire_frame){WIRE_NO_OBJECT, 0, pc};
+    return (struct wire_frame){o->page_index, 0, pc - o->base};
+}
+
+static uint64_t clock_ns(long clock)
+{
+    int64_t t[2] = {0, 0};
+    sys_call2(SYS_clock_gettime, clock, t);
+    return (uint64_t)t[0] * 1000000000u + (uint64_t)t[1];
+}
+
+static struct wire_fault *claim(void)
+{
+    struct wire_control *page = stem_control;
+    uint64_t sequence = __atomic_add_fetch(&page->fault_count, 1, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < WIRE_FAULTS_MAX; i++) {
+        uint32_t free = WIRE_FAULT_FREE;
+        struct wire_fault *w = &page->faults[i];
+        if (__atomic_compare_exchange_n(&w->state, &free, WIRE_FAULT_FILLING, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+            w->sequence = sequence;
+            return w;
+        }
+    }
+    stem_count(CORE_COUNTER_FAULT_SLOTS_FULL, 1);
+    return NULL;
+}
+
+static void describe_object(struct wire_fault *w, const struct fault *f)
+{
+    static struct stem_heap_block block; /* large; faults are rare and a torn report is no harm */
+    w->region = WIRE_REGION_UNKNOWN;
+    w->distance = 0;
+    w->object_bytes = w->object_start = 0;
+    w->alloc_frames = w->free_frames = 0;
+    uint64_t rsp = f->frame.reg[DWARF_RSP];
+    if (stem_heap_describe(&block, f->address)) {
+        w->region = block.state == STEM_HEAP_FREED ? WIRE_REGION_HEAP_FREED : WIRE_REGION_HEAP_LIVE;
+        w->object_start = block.start;
+        w->object_bytes = block.bytes;
+        int64_t at = (int64_t)(f->address - block.start);
+        w->distance = at >= (int64_t)block.bytes ? at - (int64_t)block.bytes : at;
+        w->alloc_frames = block.alloc_frames;
+        w->free_frames = block.free_frames;
+        for (unsigned i = 0; i < block.alloc_frames && i < WIRE_HEAP_FRAMES_MAX; i++)
+            w->alloc_stack[i] = wire_frame(block.alloc_stack[i]);
+        for (unsigned i = 0; i < block.free_frames && i < WIRE_HEAP_FRAMES_MAX; i++)
+            w->free_stack[i] = wire_frame(block.free_stack[i]);
+    } else if (f->address > rsp - (1 << 20) && f->address < rsp + (8 << 20)) {
+        w->region = WIRE_REGION_STACK;
+    } else if (stem_object_of(f->address)) {
+        w->region = WIRE_REGION_GLOBAL;
+    }
+}
+
+static void walk(struct wire_fault *w, const struct fault *f)
+{
+    struct stem_frame frame = f->frame;
+    uintptr_t cfa;
+    bool exact = f->exact;
+    w->stack_frames = 0;
+    while (w->stack_frames < WIRE_FRAMES_MAX && frame.reg[DWARF_RA]) {
+        w->stack[w->stack_frames++] = wire_frame(stem_application_pc(frame.reg[DWARF_RA], exact));
+        if (!stem_frame_step(&frame, &cfa, exact))
+            break;
+        exact = false;
+    }
+}
+
+static struct wire_fault *record(const struct fault *f)
+{
+    struct wire_fault *w = claim();
+    stem_count(CORE_COUNTER_FAULTS, 1);
+    if (!w)
+        return NULL;
+    struct stem_function *function = function_of_frame(&f->frame, f->exact);
+    w->kind = f->kind;
+    w->outcome = CORE_OUTCOME_REPORTED;
+    w->detector = f->detector;
+    w->time_ns = clock_ns(0);
+    w->detected_ns = clock_ns(1);
+    w->pid = (int32_t)sys_call0(SYS_getpid);
+    w->tid = (int32_t)sys_call0(SYS_gettid);
+    w->signal = f->signal;
+    w->is_write = f->is_write;
+    w->address = f->address;
+    w->bytes = f->bytes;
+    w->not_undone = 0;
+    w->function = function ? function->index : WIRE_NO_FUNCTION;
+    w->rescue = WIRE_NO_FUNCTION;
+    w->returned = 0;
+    w->is_crash = 0;
+    w->stack_copy_bytes = 0;
+    unsigned n = 0;
+    for (; f->intrinsic && f->intrinsic[n] && n + 1 < sizeof w->intrinsic; n++)
+        w->intrinsic[n] = f->intrinsic[n];
+    w->intrinsic[n] = 0;
+    describe_object(w, f);
+    walk(w, f);
+    return w;
+}
+
+static void publish(struct wire_fault *w, enum core_outcome outcome)
+{
+    if (!w)
+        return;
+    w->outcome = outcome;
+    __atomic_store_n(&w->state, WIRE_FAULT_READY, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&stem_control->doorbell, 1, __ATOMIC_RELEASE);
+    sys_call3(SYS_futex, &stem_control->doorbell, 1 /* FUTEX_WAKE */, 1);
+}
+
+/* A process about to end gives the supervisor a bounded time to copy its record. */
+static void await_taken(struct wire_fault *w)
+{
+    struct {
+        int64_t s, ns;
+    } step = {0, 10000000};
+    if (!w || !stem_control->supervisor_pid)
+        return;
+    for (uint32_t waited = 0; waited < stem_control->config.crash_ms; waited += 10) {
+        if (__atomic_load_n(&w->state, __ATOMIC_ACQUIRE) != WIRE_FAULT_READY)
+            return;
+        sys_call4(SYS_futex, &w->state, 0 /* FUTEX_WAIT */, WIRE_FAULT_READY, &step);
+    }
+}
+
+/* ---- healing --------------------------------------------------------------------------------------------------- */
+
+static uint64_t error_value(const struct stem_function *function)
+{
+    uint8_t kind = stem_control->functions[function->index].returns;
+    if (kind == WIRE_RETURNS_UNKNOWN)
+        kind = function->returns;
+    switch (kind) {
+    case WIRE_RETURNS_INTEGER:
+        return ~0ull;
+    default:
+        return 0;
+    }
+}
+
+/* Undoes and unwinds the innermost supervised activation. Out: *frame is its caller's, about to go on behind the call.
+   Returns the function that was aborted, or NULL when there is none to return from. */
+static struct stem_function *abort_activation(struct stem_frame *frame, uint64_t *returned,
+                                              uint32_t *not_undone, const struct fault *f)
+{
+    struct stem_frame inner = f->frame, outer = f->frame;
+    uintptr_t cfa;
+    bool exact = f->exact;
+    struct stem_function *function = function_of_frame(&inner, exact);
+    if (!function || !stem_frame_step(&outer, &cfa, exact))
+        return NULL;
+    if (stem_control->functions[function->index].returns == WIRE_RETURNS_CLOSED)
+        return NULL;
+    *not_undone = stem_undo_to(cfa - 8, f->pending);
+    /* Again, now that the stack holds what it held before. */
+    outer = inner;
+    if (!stem_frame_step(&outer, &cfa, exact))
+        return NULL;
+    if (stem_shadow_base)
+        stem_shadow_base[(cfa - 8) >> 3] = 0;
+    *returned = error_value(function);
+    *frame = outer;
+    __atomic_fetch_add(&stem_control->functions[function->index].aborts, 1, __ATOMIC_RELAXED);
+    stem_count(CORE_COUNTER_HEALED, 1);
+    return function;
+}
+
+static void stop(struct wire_fault *w)
+{
+    publish(w, CORE_OUTCOME_STOPPED);
+    await_taken(w);
+    sys_call1(SYS_exit_group, stem_control->config.stop_status);
+    __builtin_unreachable();
+}
+
+/* Returns true when `frame` and `returned` say where to go on instead. */
+static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fault *f, bool can_go_on)
+{
+    struct wire_fault *w = record(f);
+    if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
+        stop(w);
+    if (stem_control->config.on_fault == WIRE_ON_FAULT_HEAL) {
+        uint32_t not_undone = 0;
+        struct stem_function *function = abort_activation(frame, returned, &not_undone, f);
+        if (function) {
+            if (w) {
+                w->rescue = function->index;
+                w->returned = *returned;
+                w->not_undone = not_undone;
+            }
+            publish(w, CORE_OUTCOME_UNDONE);
+            return true;
+        }
+    }
+    publish(w, can_go_on ? CORE_OUTCOME_REPORTED : CORE_OUTCOME_CRASHED);
+    if (!can_go_on)
+        await_taken(w);
+    return false;
+}
+
+/* ---- from checks -------------------------------------------------------------------------------------------------- */
+
+static const struct stem_site *site_of(const struct stem_translation *t, uintptr_t return_address)
+{
+    uint32_t wanted = (uint32_t)(return_address - (uintptr_t)t->code), low = 0, high = t->site_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (t->sites[middle].cache < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < t->site_count && t->sites[low].cache == wanted ? &t->sites[low] : NULL;
+}
+
+static uintptr_t effective_address(const struct stem_mem *m, const struct stem_context *c)
+{
+    uintptr_t a = (uintptr_t)(intptr_t)m->disp;
+    if (m->base != NO_REGISTER)
+        a += c->reg[m->base];
+    if (m->index != NO_REGISTER)
+        a += c->reg[m->index] * m->scale;
+    return a;
+}
+
+bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *from, bool exact)
+{
+    struct stem_frame frame = *from;
+    uintptr_t cfa;
+    for (unsigned i = 0; i < 64 && stem_frame_step(&frame, &cfa, exact); i++, exact = false) {
+        if ((cfa - 8) >> 3 == address >> 3)
+            return true;
+        if (cfa > address)
+            return false;
+    }
+    return false;
+}
+
+/* A poisoned return address whose activation is gone (longjmp, an exit into native code) is not a fault. */
+static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
+{
+    if (stem_shadow_base[bad >> 3] != STEM_POISON_FRAME || stem_frame_poison_is_live(bad, frame, exact))
+        return false;
+    stem_shadow_base[bad >> 3] = 0;
+    stem_count(CORE_COUNTER_STALE_POISON, 1);
+    return true;
+}
+
+/* Checks a range for the site that called; returns whether the context was changed. */
+static int check_range(struct stem_context *context, const struct stem_translation *t,
+                       const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write)
+{
+    const struct stem_map_entry *m = &t->map[site->map];
+    struct fault f = {.detector = CORE_DETECTOR_CHECK,
+                      .is_write = is_write,
+                      .bytes = bytes,
+                      .exact = true,
+                      .pending = m->pending};
+    uintptr_t bad;
+    frame_of_context(&f.frame, context, context->rip - 1);
+    for (;;) {
+        bad = stem_shadow_find_bad(address, bytes);
+        if (!bad)
+            return 0;
+        if (address > 0x7ffffffff000ull)
+            return 0; /* the access itself will trap, with the right pc */
+        if (!is_stale(bad, &f.frame, true))
+            break;
+    }
+    f.address = bad;
+    f.kind = stem_fault_classify(bad);
+    struct stem_frame frame;
+    uint64_t returned;
+    if (!raise(&frame, &returned, &f, true))
+        return 0;
+    context_of_frame(context, &frame, returned);
+    return 1;
+}
+
+int stem_slow_check(struct stem_context *context)
+{
+    const struct stem_translation *t = stem_translation_of(context->rip - 1);
+    const struct stem_site *site = t ? site_of(t, context->rip) : NULL;
+    if (!site)
+        return 0;
+    return check_range(context, t, site, effective_address(&site->mem, context), site->mem.bytes,
+                       site->mem.is_write);
+}
+
+/* String instructions: the whole range at once. movs reads [rsi] and writes [rdi]; the others as their names say. */
+int stem_slow_string(struct stem_context *context)
+{
+    const struct stem_translation *t = stem_translation_of(context->rip - 1);
+    const struct stem_site *site = t ? site_of(t, context->rip) : NULL;
+    if (!site)
+        return 0;
+    uint64_t count = site->string_rep ? context->reg[RCX] : 1;
+    uint8_t op = site->string_op & 0xfe;
+    if (!count)
+        return 0;
+    size_t bytes = count * site->string_bytes;
+    bool down = context->flags & 0x400, compares = op == 0xa6 || op == 0xae;
+    uintptr_t back = down ? bytes - site->string_bytes : 0;
+    if (compares) /* stops where the data says: only the first element is certain */
+        bytes = site->string_bytes, back = 0;
+    bool reads = op == 0xa4 || op == 0xa6 || op == 0xac, at_rdi = op != 0xac,
+         writes = op == 0xa4 || op == 0xaa;
+    if (reads && check_range(context, t, site, context->reg[RSI] - back, bytes, false))
+        return 1;
+    if (at_rdi && check_range(context, t, site, context->reg[RDI] - back, bytes, writes))
+        return 1;
+    if (writes)
+        stem_undo_log(context->reg[RDI] - back, bytes);
+    return 0;
+}
+
+/* ---- from checked library calls ---------------------------------------------------------------------------------- */
+
+static void fault_of_call(struct fault *f, const struct stem_call *call, const char *function)
+{
+    f->intrinsic = function;
+    f->frame.reg[3] = call->rbx;
+    f->frame.reg[DWARF_RBP] = call->rbp;
+    f->frame.reg[12] = call->r12;
+    f->frame.reg[13] = call->r13;
+    f->frame.reg[14] = call->r14;
+    f->frame.reg[15] = call->r15;
+    f->frame.reg[DWARF_RSP] = (uint64_t)call->stack_args;
+    f->frame.reg[DWARF_RA] = call->return_pc;
+}
+
+static void raise_from_call(struct fault *f, bool can_go_on)
+{
+    struct stem_frame frame;
+    struct stem_context context;
+    uint64_t returned;
+    if (!raise(&frame, &returned, f, can_go_on))
+        return;
+    stem_thread.call = 0;
+    context_of_frame(&context, &frame, returned);
+    stem_resume(&context);
+}
+
+void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
+                     size_t bytes, const char *function)
+{
+    struct fault f = {.kind = kind,
+                      .detector = CORE_DETECTOR_INTRINSIC,
+                      .is_write = is_write,
+                      .address = bad,
+                      .bytes = bytes};
+    fault_of_call(&f, call, function);
+    if (stem_shadow_base && is_stale(bad, &f.frame, false))
+        return;
+    raise_from_call(&f, true);
+}
+
+void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function)
+{
+    struct fault f = {.kind = kind,
+                      .detector =
+                          kind == CORE_FAULT_STACK_SMASH ? CORE_DETECTOR_CANARY : CORE_DETECTOR_INTRINSIC,
+                      .is_write = kind == CORE_FAULT_STACK_SMASH ? 1 : 2};
+    fault_of_call(&f, call, function);
+    raise_from_call(&f, false);
+    stem_thread.crash_reported = 1;
+}
+
+void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t slot)
+{
+    struct fault f = {.kind = kind, .detector = CORE_DETECTOR_ALLOCATOR, .is_write = 2, .address = pointer};
+    f.frame.reg[DWARF_RSP] = slot + 8;
+    f.frame.reg[DWARF_RA] = return_pc;
+    struct wire_fault *w = record(&f);
+    if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
+        stop(w);
+    publish(w, CORE_OUTCOME_REPORTED); /* the bad free itself is ignored: nothing to undo */
+}
+
+/* ---- from traps ------------------------------------------------------------------------------------------------------ */
+
+static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address, uintptr_t rsp)
+{
+    switch (signal) {
+    case 8: /* SIGFPE */
+        return CORE_FAULT_DIVISION_BY_ZERO;
+    case 4: /* SIGILL */
+        return CORE_FAULT_ILLEGAL_INSTRUCTION;
+    case 6: /* SIGABRT */
+        return CORE_FAULT_ABORT;
+    default:
+        break;
+    }
+    if (code == 1 /* SEGV_MAPERR */ && address < 65536)
+        return CORE_FAULT_NULL_DEREFERENCE;
+    if (code == 1 && address + 65536 > rsp && address < rsp + 4096)
+        return CORE_FAULT_STACK_OVERFLOW;
+    return CORE_FAULT_WILD_ACCESS;
+}
+
+bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, int code, uintptr_t address,
+                     unsigned is_write)
+{
+    uintptr_t pc = frame->reg[DWARF_RA];
+    struct fault f = {.detector = CORE_DETECTOR_SIGNAL,
+                      .is_write = is_write,
+                      .address = address,
+                      .signal = signal,
+                      .frame = *frame,
+                      .exact = true};
+    f.kind = kind_of_trap(signal, code, address, frame->reg[DWARF_RSP]);
+    struct stem_call *call = (struct stem_call *)stem_thread.call;
+    struct stem_translation *t = stem_translation_of(pc);
+    uintptr_t word;
+    if (t) {
+        const struct stem_map_entry *m = stem_map_find(t, pc);
+        f.pending = m ? m->pending : 0;
+    } else if (call) { /* inside the checks of a library call, on the caller's behalf */
+        memset(&f.frame, 0, sizeof f.frame);
+        fault_of_call(&f, call, stem_intrinsic_name(call));
+        f.exact = false;
+    } else if (pc == address && stem_safe_copy(&word, (const void *)frame->reg[DWARF_RSP], 8) &&
+               stem_translation_of(word - 1)) {
+        /* A call to a place that is no code: the caller is the one to blame, and its frame is whole. */
+        f.frame.reg[DWARF_RA] = word;
+        f.frame.reg[DWARF_RSP] += 8;
+        f.exact = false;
+    } else {
+        return false;
+    }
+    if (!raise(frame, returned, &f, false)) {
+        stem_thread.crash_reported = 1;
+        return false;
+    }
+    stem_thread.call = 0;
+    return true;
+}
+
+/* ---- a crash in native code ------------------------------------------------------------------------------------------ */
+
+void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address)
+{
+    struct fault f = {.detector = CORE_DETECTOR_SIGNAL,
+                      .is_write = 2,
+                      .address = address,
+                      .signal = signal,
+                      .frame = *frame,
+                      .exact = true};
+    f.kind = kind_of_trap(signal, code, address, frame->reg[DWARF_RSP]);
+    if (stem_thread.crash_reported)
+        return;
+    struct wire_fault *w = record(&f);
+    if (!w)
+        return;
+    w->is_crash = 1;
+    memcpy(w->registers, frame->reg, sizeof w->registers);
+    w->registers[DWARF_RA] = stem_application_pc(frame->reg[DWARF_RA], true);
+    uintptr_t from = frame->reg[DWARF_RSP] & ~7ul;
+    uint32_t copied = 0;
+    /* Page by page: the stack may end anywhere. */
+    while (copied < WIRE_STACK_COPY_BYTES) {
+        uint32_t piece = 4096 - (uint32_t)((from + copied) & 4095);
+        if (piece > WIRE_STACK_COPY_BYTES - copied)
+            piece = WIRE_STACK_COPY_BYTES - copied;
+        if (!stem_safe_copy(w->stack_copy + copied, (const void *)(from + copied), piece))
+            break;
+        copied += piece;
+    }
+    for (uint32_t i = 0; i + 8 <= copied; i += 8) {
+        uintptr_t word;
+        memcpy(&word, w->stack_copy + i, 8);
+        if (stem_translation_of(word - 1)) {
+            word = stem_application_pc(word, false);
+            memcpy(w->stack_copy + i, &word, 8);
+        }
+    }
+    w->stack_copy_base = from;
+    w->stack_copy_bytes = copied;
+    publish(w, CORE_OUTCOME_CRASHED);
+    await_taken(w);
+}

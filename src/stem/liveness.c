@@ -1,0 +1,53 @@
+/* Which registers and flags still matter before each instruction of a unit: backward over its blocks to a fixpoint.
+
+   Where control leaves what we see (calls, returns, jumps out of the unit, indirect jumps), every register matters, since
+   gcc's -fipa-ra lets a caller rely on registers that the callee happens not to change, and no flag does: no compiler carries
+   flags over a call or into a function. An indirect jump also leads to the targets of the unit's tables; that
+   every register matters there covers them. */
+#include "stem/engine.h"
+
+static uint32_t before(const struct stem_insn *insn, uint32_t after)
+{
+    switch (insn->kind) {
+    case INSN_CALL:
+    case INSN_CALL_INDIRECT:
+    case INSN_RETURN:
+    case INSN_JUMP_INDIRECT:
+    case INSN_TRAP:
+        return ALL_REGISTERS;
+    default:
+        return (after & ~insn->kills) | insn->uses;
+    }
+}
+
+static uint32_t live_at(const struct stem_unit *u, int32_t block)
+{
+    return block < 0 ? ALL_REGISTERS : u->insns[u->blocks[block].first].live;
+}
+
+void stem_liveness(struct stem_unit *u)
+{
+    for (uint32_t i = 0; i < u->insn_count; i++)
+        u->insns[i].live = 0;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t b = u->block_count; b-- > 0;) {
+            struct stem_block *block = &u->blocks[b];
+            const struct stem_insn *last = &u->insns[block->end - 1];
+            uint32_t live = 0;
+            if (last->kind == INSN_JUMP)
+                live = live_at(u, block->target);
+            else if (last->kind == INSN_BRANCH)
+                live = live_at(u, block->target) | live_at(u, block->next);
+            else
+                live = live_at(u, block->next);
+            block->live_out = live;
+            for (uint32_t i = block->end; i-- > block->first;) {
+                live = before(&u->insns[i], live);
+                if (i == block->first && live != u->insns[i].live)
+                    changed = true;
+                u->insns[i].live = live;
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+/* Checks and undo-log appends in front of an instruction that accesses memory.
+
+   Check, one dead register and dead flags (the usual case):
+       lea r, [operand + bytes - 1];  shr r, 3;  cmp byte gs:[r], 0;  jne cold
+   gs is the base of shadow memory. The last byte's granule is tested; accesses of 16, 32 and 64 bytes compare 2, 4 and 8 granules at
+   once. The cold part decides partial granules exactly. Flags that live are parked in rax meanwhile.
+
+   Append, X the ring position of the block's group of appends:
+       mov r, [operand];  mov [X + 16k], r;  lea r, [base * 8 + disp * 8 + code];  mov [X + 16k + 8], r
+   and once a group: lea X16, [X + 16n]; mov fs:[ring], X. The 16-bit lea wraps the 64 KiB ring; entries of a group
+   that straddles its end land in the page behind it, which is the ring's first page once more.
+
+   Accesses to the function's own frame are neither checked nor logged: it dies with the activation. */
+#include "stem/translate.h"
+
+static uint32_t bit(unsigned r)
+{
+    return r < 16 ? 1u << r : 0;
+}
+
+static uint32_t operand_registers(const struct stem_insn *insn)
+{
+    return bit(insn->mem.base) | bit(insn->mem.index) |
+           (insn->flags & INSN_STRING ? bit(RSI) | bit(RDI) | bit(RCX) | bit(RAX) : 0);
+}
+
+static bool wants_check(const struct stem_emitter *e, const struct stem_insn *insn)
+{
+    const struct stem_mem *m = &insn->mem;
+    return e->mode >= WIRE_MODE_CHECK && insn->flags & INSN_HAS_MEM &&
+           !(insn->flags & (INSN_OWN_FRAME | INSN_NO_CHECK | INSN_STRING)) && !m->rip_relative &&
+           !m->segment && (m->base != NO_REGISTER || m->index != NO_REGISTER) &&
+           (m->is_read || m->is_write) && (int64_t)m->disp + m->bytes - 1 <= INT32_MAX;
+}
+
+static bool wants_log(const struct stem_emitter *e, const struct stem_insn *insn)
+{
+    const struct stem_mem *m = &insn->mem;
+    return e->mode == WIRE_MODE_FULL && insn->flags & INSN_HAS_MEM && m->is_write && m->bytes &&
+           m->bytes <= 64 && !(insn->flags & (INSN_OWN_FRAME | INSN_STRING | INSN_NO_CHECK));
+}
+
+/* ---- facts: ranges already dealt with in this block -------------------------------------------------------- */
+
+static bool known(const struct stem_fact *facts, unsigned count, const struct stem_mem *m)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (facts[i].base == m->base && facts[i].index == m->index && facts[i].scale == m->scale &&
+            m->disp >= facts[i].from && m->disp + m->bytes <= facts[i].to)
+            return true;
+    return false;
+}
+
+static void learn(struct stem_fact *facts, unsigned *count, const struct stem_mem *m)
+{
+    if (m->rip_relative || m->segment)
+        return;
+    if (*count == FACTS_MAX) { /* the oldest goes */
+        for (unsigned i = 1; i < FACTS_MAX; i++)
+            facts[i - 1] = facts[i];
+        --*count;
+    }
+    facts[(*count)++] = (struct stem_fact){m->base, m->index, m->scale, m->disp, m->disp + m->bytes};
+}
+
+static void forget(struct stem_fact *facts, unsigned *count, uint32_t written)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < *count; i++)
+        if (!((bit(facts[i].base) | bit(facts[i].index)) & written))
+            facts[kept++] = facts[i];
+    *count = kept;
+}
+
+void stem_memory_begin_block(struct stem_emitter *e)
+{
+    e->checked_count = e->logged_count = 0;
+    e->x = -1;
+    e->pending = 0;
+}
+
+void stem_memory_after(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT) {
+        e->checked_count = e->logged_count = 0; /* the callee may free */
+        return;
+    }
+    forget(e->checked, &e->checked_count, insn->writes);
+    forget(e->logged, &e->logged_count, insn->writes);
+}
+
+/* ---- scratch registers ------------------------------------------------------------------------------------------ */
+
+/* A register that may be overwritten before the instruction, or NO_REGISTER. */
+static unsigned dead_register(const struct stem_emitter *e, const struct stem_insn *insn, uint32_t except)
+{
+    uint32_t dead = ~insn->live & ALL_REGISTERS & ~bit(RSP) & ~operand_registers(insn) & ~except;
+    if (e->x >= 0)
+        dead &= ~bit((unsigned)e->x);
+    return dead ? (unsigned)__builtin_ctz(dead) : NO_REGISTER;
+}
+
+static unsigned spill_register(const struct stem_emitter *e, const struct stem_insn *insn, uint32_t except)
+{
+    uint32_t some = CALLER_SAVED & ~operand_registers(insn) & ~except;
+    if (e->x >= 0)
+        some &= ~bit((unsigned)e->x);
+    return (unsigned)__builtin_ctz(some);
+}
+
+/* ---- check -------------------------------------------------------------------------------------------------------- */
+
+static void emit_shift3(emit_at *p, unsigned r)
+{
+    emit_modrm_reg(p, true, 0xc1, 5, r); /* shr r, 3 */
+    emit_byte(p, 3);
+}
+
+/* cmp {byte, word, dword, qword} gs:[r - (granules - 1)], 0 */
+static void emit_shadow_compare(emit_at *p, unsigned r, unsigned bytes)
+{
+    struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
+    unsigned granules = bytes <= 8 ? 1 : bytes <= 16 ? 2 : bytes <= 32 ? 4 : 8;
+    emit_modrm_mem(p, granules == 2 ? 0x6566 : 0x65, granules == 8, granules == 1 ? 0x80 : 0x83, 7, &at,
+                   -(int32_t)(granules - 1), NULL, 1);
+    emit_byte(p, 0);
+}
+
+static void emit_check(struct stem_emitter *e, uint32_t index)
+{
+    struct stem_insn *insn = &e->unit->insns[index];
+    const struct stem_mem *m = &insn->mem;
+    bool flags_live = insn->live & ALL_FLAGS;
+    bool rax_live = insn->live & bit(RAX);
+    uint32_t except = flags_live ? bit(RAX) : 0;
+    struct stem_cold *cold = &e->colds[e->cold_count++];
+    *cold = (struct stem_cold){
+        .insn = index, .pending = (uint8_t)e->pending, .scratch = NO_REGISTER, .saved = NO_REGISTER};
+    unsigned r = dead_register(e, insn, except);
+    if (r == NO_REGISTER) {
+        r = spill_register(e, insn, except);
+        cold->saved = (uint8_t)r;
+        emit_store_tls(&e->p, stem_slot_offset(0), r);
+    }
+    emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea */
+    if (flags_live) {
+        cold->saved_flags = true;
+        cold->rax_in_slot = rax_live || (e->x == RAX);
+        if (cold->rax_in_slot)
+            emit_store_tls(&e->p, stem_slot_offset(1), RAX);
+        emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4); /* lahf; seto al */
+    } else {
+        cold->scratch = (uint8_t)r;
+    }
+    emit_shift3(&e->p, r);
+    emit_shadow_compare(&e->p, r, m->bytes);
+    emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
+    cold->field = e->p;
+    e->p += 4;
+    cold->back = e->p;
+    if (flags_live) {
+        emit_bytes(&e->p, "\x3c\x81\x9e", 3); /* cmp al, -127; sahf */
+        if (cold->rax_in_slot)
+            emit_load_tls(&e->p, RAX, stem_slot_offset(1));
+    }
+    if (cold->saved != NO_REGISTER)
+        emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
+}
+
+/* The other half: exact for partial granules, then the slow call with all registers as the application left them. */
+void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
+{
+    struct stem_insn *insn = &e->unit->insns[cold->insn];
+    const struct stem_mem *m = &insn->mem;
+    emit_rel32(cold->field, e->p, 0);
+    e->pending = cold->pending;
+    stem_emit_map(e, insn);
+    if (cold->scratch != NO_REGISTER && m->bytes <= 8) {
+        unsigned r = cold->scratch, s = RAX;
+        struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
+        while (bit(s) & (bit(r) | operand_registers(insn) | bit(RSP)))
+            s++;
+        emit_store_tls(&e->p, stem_slot_offset(2), s);
+        emit_modrm_mem(&e->p, 0x65, false, 0x0fbe, s, &at, 0, NULL, 0);         /* movsx s, byte gs:[r] */
+        emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea r, last byte */
+        emit_modrm_reg(&e->p, false, 0x83, 4, r);                               /* and r, 7 */
+        emit_byte(&e->p, 7);
+        emit_modrm_reg(&e->p, false, 0x39, s, r); /* cmp r, s */
+        emit_load_tls(&e->p, s, stem_slot_offset(2));
+        emit_jcc(&e->p, 0xc, cold->back); /* jl: inside the addressable part */
+    }
+    if (cold->saved_flags) {
+        emit_bytes(&e->p, "\x3c\x81\x9e", 3);
+        if (cold->rax_in_slot)
+            emit_load_tls(&e->p, RAX, stem_slot_offset(1));
+    }
+    if (cold->saved != NO_REGISTER)
+        emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
+    stem_emit_slow_call(e, STUB_CHECK, insn);
+    if (cold->saved_flags) { /* the slow path kept everything: park once more, as the hot path expects */
+        if (cold->rax_in_slot)
+            emit_store_tls(&e->p, stem_slot_offset(1), RAX);
+        emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4);
+    }
+    emit_jump(&e->p, cold->back);
+}
+
+/* ---- undo log --------------------------------------------------------------------------------------------------------- */
+
+static unsigned entries_of(const struct stem_insn *insn)
+{
+    unsigned bytes = insn->mem.bytes;
+    return bytes / 8 + (bytes & 4 ? 1 : 0) + (bytes & 2 ? 1 : 0) + (bytes & 1);
+}
+
+static bool ends_group(const struct stem_insn *insn)
+{
+    return insn->kind != INSN_PLAIN || insn->flags & INSN_STRING;
+}
+
+/* Finds the longest run of appends, from this instruction on, over which one register stays free for X. */
+static void open_group(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
+{
+    uint32_t free = ALL_REGISTERS & ~bit(RSP), last = index, best = 0;
+    unsigned entries = 0;
+    for (uint32_t i = index; i < block->end; i++) {
+        const struct stem_insn *insn = &e->unit->insns[i];
+        free &= ~insn->live & ~operand_registers(insn);
+        if (!free)
+            break;
+        if (wants_log(e, insn)) {
+            entries += entries_of(insn);
+            if (entries > GROUP_MAX)
+                break;
+            last = i;
+            best = free;
+        }
+        free &= ~insn->writes;
+        if (ends_group(insn))
+            break;
+    }
+    e->group_last = last;
+    e->pending = 0;
+    if (best)
+        e->x = __builtin_ctz(best);
+}
+
+static void emit_append(struct stem_emitter *e, const struct stem_insn *insn, unsigned x, unsigned r)
+{
+    const struct stem_mem *m = &insn->mem;
+    struct stem_mem ring = {.base = (uint8_t)x, .index = NO_REGISTER, .scale = 1};
+    bool one_lea = m->base != NO_REGISTER && m->base != RSP && m->index == NO_REGISTER && !m->rip_relative &&
+                   !m->segment && m->disp > -(1 << 27) && m->disp < 1 << 27;
+    unsigned at = 0;
+    while (at < m->bytes) {
+        unsigned left = m->bytes - at, size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        unsigned code = size == 8 ? 4 : size == 4 ? 3 : size;
+        unsigned prefix = m->segment == SEGMENT_FS ? 0x64 : 0;
+        emit_modrm_mem(&e->p, prefix, size == 8,
+                       size >= 4   ? 0x8b
+                       : size == 2 ? 0x0fb7
+                                   : 0x0fb6,
+                       r, m, (int32_t)at, e->object, 0);
+        emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending), NULL, 0);
+        if (one_lea) {
+            struct stem_mem scaled = {.base = NO_REGISTER,
+                                      .index = m->base,
+                                      .scale = 8,
+                                      .disp = (m->disp + (int32_t)at) * 8 + (int32_t)code};
+            emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
+        } else {
+            struct stem_mem scaled = {
+                .base = NO_REGISTER, .index = (uint8_t)r, .scale = 8, .disp = (int32_t)code};
+            if (m->segment) { /* the thread control block holds its own address at fs:0 */
+                struct stem_mem linear = {.base = (uint8_t)r, .index = m->base, .scale = 1, .disp = m->disp};
+                struct stem_mem indexed = {.base = (uint8_t)r, .index = m->index, .scale = m->scale};
+                emit_load_tls(&e->p, r, 0);
+                emit_modrm_mem(&e->p, 0, true, 0x8d, r, &linear, (int32_t)at, NULL, 0);
+                if (m->index != NO_REGISTER)
+                    emit_modrm_mem(&e->p, 0, true, 0x8d, r, &indexed, 0, NULL, 0);
+            } else {
+                emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, (int32_t)at, e->object, 0);
+            }
+            emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
+        }
+        emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending + 8), NULL, 0);
+        e->pending++;
+        at += size;
+    }
+}
+
+static void emit_log(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
+{
+    struct stem_insn *insn = &e->unit->insns[index];
+    if (e->x < 0)
+        open_group(e, block, index);
+    bool has_x = e->x >= 0, first = e->pending == 0;
+    unsigned x = (unsigned)e->x, r = dead_register(e, insn, 0);
+    bool spill_r = r == NO_REGISTER, spill_x = !has_x;
+    if (spill_r)
+        r = spill_register(e, insn, 0);
+    if (spill_r)
+        emit_store_tls(&e->p, stem_slot_offset(3), r);
+    if (spill_x) {
+        x = dead_register(e, insn, bit(r));
+        if (x == NO_REGISTER) {
+            x = spill_register(e, insn, bit(r));
+            emit_store_tls(&e->p, stem_slot_offset(4), x);
+        } else {
+            spill_x = false;
+        }
+    }
+    if (first)
+        emit_load_tls(&e->p, x, stem_ring_offset());
+    emit_append(e, insn, x, r);
+    if (!has_x || index == e->group_last) { /* publish */
+        struct stem_mem ring = {.base = (uint8_t)x, .index = NO_REGISTER, .scale = 1};
+        emit_modrm_mem(&e->p, 0x66, false, 0x8d, x, &ring, (int32_t)(16 * e->pending), NULL, 0);
+        emit_store_tls(&e->p, stem_ring_offset(), x);
+        e->x = -1;
+        e->pending = 0;
+    }
+    if (spill_x)
+        emit_load_tls(&e->p, x, stem_slot_offset(4));
+    if (spill_r)
+        emit_load_tls(&e->p, r, stem_slot_offset(3));
+}
+
+void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
+{
+    struct stem_insn *insn = &e->unit->insns[index];
+    if (insn->flags & INSN_STRING && e->mode >= WIRE_MODE_CHECK)
+        stem_emit_slow_call(e, STUB_STRING, insn);
+    if (wants_check(e, insn) && !known(e->checked, e->checked_count, &insn->mem)) {
+        emit_check(e, index);
+        learn(e->checked, &e->checked_count, &insn->mem);
+    }
+    if (wants_log(e, insn)) {
+        /* A known range still counts as an append where a group was planned to end. */
+        if (!known(e->logged, e->logged_count, &insn->mem) || (e->x >= 0 && index == e->group_last)) {
+            emit_log(e, block, index);
+            learn(e->logged, &e->logged_count, &insn->mem);
+        }
+    }
+}

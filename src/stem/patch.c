@@ -1,0 +1,382 @@
+/* Code cache regions, gates and entry patches.
+
+   Every candidate's entry is patched once, when its object appears and nobody runs in it yet; from then on one byte decides
+   where a call goes. The patch leads to the function's gate:
+
+       cmp byte [level], 1
+       je  monitor          -> jmp [slot]: translated code, or at first the translator
+       ja  protect          -> jmp [slot]
+       the instructions that the patch displaced, moved; jmp back behind them
+
+   Preferred patch: a 2-byte jump into 5 bytes of padding before the entry, where the jump to the gate stands. Else a
+   5-byte jump over the first instructions, when no branch of the function leads into them. */
+#define _GNU_SOURCE
+#include "stem/emit.h"
+#include "stem/sys.h"
+
+#include <sys/mman.h>
+
+enum { GATE_BYTES_MAX = 192, REACH = 0x7ff00000 };
+
+/* ---- free memory within reach --------------------------------------------------------------------------- */
+
+/* The largest-to-nearest free range of `bytes` within 2 GiB of [low, high). Returns 0 when there is none. */
+static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes)
+{
+    enum { ROOM = 1 << 20 };
+    char *text = stem_pages_map(ROOM);
+    if (!text)
+        return 0;
+    long fd = sys_call4(SYS_openat, -100, "/proc/self/maps", 0, 0);
+    size_t used = 0;
+    while (!sys_failed(fd) && used < ROOM - 1) {
+        long n = sys_call3(SYS_read, fd, text + used, ROOM - 1 - used);
+        if (n <= 0)
+            break;
+        used += (size_t)n;
+    }
+    if (!sys_failed(fd))
+        sys_call1(SYS_close, fd);
+    uintptr_t previous_end = 65536, best = 0, best_distance = ~(uintptr_t)0;
+    bool previous_is_heap = false;
+    const char *p = text;
+    while (*p) {
+        uintptr_t bound[2] = {0, 0};
+        for (int i = 0; i < 2; i++, p++)
+            for (; *p != '-' && *p != ' ' && *p; p++)
+                bound[i] = bound[i] << 4 | (uintptr_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+        bool is_heap = false, is_stack = false;
+        for (; *p && *p != '\n'; p++) {
+            is_heap |= p[0] == '[' && p[1] == 'h';
+            is_stack |= p[0] == '[' && p[1] == 's' && p[2] == 't';
+        }
+        if (*p)
+            p++;
+        /* The gap [previous_end, bound[0]): leave room for brk above the heap, for the stack to grow below it, and 64 KB
+           on both sides so that neighbours stay distinguishable. */
+        uintptr_t from = previous_end + (previous_is_heap ? 1ul << 30 : 65536);
+        uintptr_t to = bound[0] - (is_stack ? 1ul << 30 : 65536);
+        if (to > from && bound[0] > previous_end && to - from >= bytes + 65536) {
+            uintptr_t candidates[2] = {(to - bytes) & ~65535ul, (from + 65535) & ~65535ul};
+            for (int i = 0; i < 2; i++) {
+                uintptr_t a = candidates[i];
+                uintptr_t distance = a < low ? high - a : a + bytes - low;
+                if (distance < REACH && distance < best_distance) {
+                    best = a;
+                    best_distance = distance;
+                }
+            }
+        }
+        previous_end = bound[1];
+        previous_is_heap = is_heap;
+    }
+    stem_pages_unmap(text, ROOM);
+    return best;
+}
+
+static uint8_t *map_near(uintptr_t low, uintptr_t high, size_t bytes)
+{
+    uintptr_t at = find_gap(low, high, bytes);
+    if (!at)
+        return NULL;
+    long p = sys_call6(SYS_mmap, at, bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    return sys_failed(p) || (uintptr_t)p != at ? NULL : (uint8_t *)p;
+}
+
+/* Maps the level bytes of the object's functions at the start of its region. */
+static bool map_levels(struct stem_object *o)
+{
+    uintptr_t first = (uintptr_t)&stem_control->level[o->functions[0].index];
+    uintptr_t last = first + o->function_count;
+    uintptr_t page = first & ~4095ul;
+    size_t bytes = ((last + 4095) & ~4095ul) - page;
+    /* mremap of a shared mapping with old size 0 makes a second view of it, without needing the descriptor. */
+    long p = sys_call5(SYS_mremap, page, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, o->region);
+    if (sys_failed(p))
+        return false;
+    o->levels = o->region + (first - page);
+    o->next = o->region + bytes;
+    return true;
+}
+
+static const void *const stubs[STUBS] = {
+    [STUB_TRANSLATE] = stem_stub_translate,
+    [STUB_CHECK] = stem_stub_check,
+    [STUB_STRING] = stem_stub_string,
+    [STUB_INDIRECT] = stem_stub_indirect,
+};
+
+bool stem_region_make(struct stem_object *o)
+{
+    size_t code = o->code_high - o->code_low;
+    size_t bytes = code * 14 + o->function_count * (size_t)(GATE_BYTES_MAX / 2) + (1 << 20);
+    bytes = (bytes + 65535) & ~65535ul;
+    o->region = map_near(o->low, o->high, bytes);
+    if (!o->region) {
+        for (uint32_t i = 0; i < o->function_count; i++)
+            o->functions[i].refusal = CORE_REFUSAL_NO_REACH;
+        return false;
+    }
+    o->region_end = o->region + bytes;
+    if (!map_levels(o)) {
+        stem_disarm("testudo: cannot map the control page beside a code cache; running natively");
+        return false;
+    }
+    /* A table of pointers to the stubs, which may lie further than 2 GiB away. */
+    o->stubs = (const void *const *)o->next;
+    emit_bytes(&o->next, stubs, sizeof stubs);
+    return true;
+}
+
+/* ---- relocating displaced instructions -------------------------------------------------------------------- */
+
+static bool relocate(emit_at *p, const struct stem_insn *insn, const uint8_t *bytes,
+                     const struct stem_object *o)
+{
+    const uint8_t *target = (const uint8_t *)(o->base + insn->target);
+    switch (insn->kind) {
+    case INSN_JUMP:
+        emit_jump(p, target);
+        return true;
+    case INSN_BRANCH:
+        if (insn->flags & INSN_SHORT_ONLY)
+            return false;
+        emit_jcc(p, bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf, target);
+        return true;
+    case INSN_CALL: { /* with the application's return address, which lies behind the patch */
+        uintptr_t back = o->base + insn->offset + insn->length;
+        emit_byte(p, 0xff); /* push [rip + 5]: behind the jump */
+        emit_byte(p, 0x35);
+        emit_u32(p, 5);
+        emit_jump(p, target);
+        emit_bytes(p, &back, 8);
+        return true;
+    }
+    case INSN_CALL_INDIRECT:
+        return false;
+    default:
+        return emit_copy(p, insn, bytes, o);
+    }
+}
+
+/* ---- where an entry can be patched --------------------------------------------------------------------------- */
+
+static unsigned nop_length(const uint8_t *p, size_t room)
+{
+    size_t i = 0;
+    while (i < room && (p[i] == 0x66 || p[i] == 0x2e))
+        i++;
+    if (i < room && (p[i] == 0x90 || p[i] == 0xcc))
+        return (unsigned)i + 1;
+    if (i + 2 < room && p[i] == 0x0f && p[i + 1] == 0x1f) {
+        uint8_t modrm = p[i + 2];
+        size_t n = i + 3 + ((modrm & 7) == 4) + (modrm >> 6 == 1 ? 1 : modrm >> 6 == 2 ? 4 : 0);
+        return n <= room ? (unsigned)n : 0;
+    }
+    return 0;
+}
+
+/* Are the five bytes before the function padding that nothing reaches? */
+static bool has_padding(const struct stem_object *o, const struct stem_function *f)
+{
+    struct stem_fde before;
+    uint32_t end;
+    if (f > o->functions && stem_fde_find(&before, o, f->offset - 1))
+        return false;
+    /* The nearest FDE that ends before us: padding is shorter than 64 bytes. */
+    for (end = f->offset; f->offset - end < 64 && end > 0; end--)
+        if (stem_fde_find(&before, o, end - 1))
+            break;
+    if (f->offset - end < 5 || f->offset - end >= 64)
+        return false;
+    const uint8_t *p = (const uint8_t *)(o->base + end), *entry = (const uint8_t *)(o->base + f->offset);
+    while (p < entry) {
+        unsigned n = nop_length(p, (size_t)(entry - p));
+        if (!n)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+/* Does any branch of the function lead into its bytes [1, bytes)? Looks at every byte position, so it may say yes where there
+   is none. */
+static bool branches_into(const struct stem_object *o, const struct stem_function *f, unsigned bytes)
+{
+    const uint8_t *code = (const uint8_t *)(o->base + f->offset);
+    for (uint32_t i = 0; i + 2 <= f->bytes; i++) {
+        uint8_t b = code[i];
+        int64_t to = -1;
+        if ((b & 0xf0) == 0x70 || b == 0xeb || (b >= 0xe0 && b <= 0xe3))
+            to = (int64_t)i + 2 + (int8_t)code[i + 1];
+        if (to >= 1 && to < bytes)
+            return true;
+        int32_t rel;
+        to = -1;
+        if (b == 0xe9 && i + 5 <= f->bytes) {
+            memcpy(&rel, code + i + 1, 4);
+            to = (int64_t)i + 5 + rel;
+        } else if (b == 0x0f && (code[i + 1] & 0xf0) == 0x80 && i + 6 <= f->bytes) {
+            memcpy(&rel, code + i + 2, 4);
+            to = (int64_t)i + 6 + rel;
+        }
+        if (to >= 1 && to < bytes)
+            return true;
+    }
+    return false;
+}
+
+static uint32_t room_after(const struct stem_object *o, const struct stem_function *f)
+{
+    uint32_t room = f->bytes;
+    struct stem_fde next;
+    const uint8_t *p = (const uint8_t *)(o->base + f->offset);
+    while (room < 16 && !stem_fde_find(&next, o, f->offset + room)) {
+        unsigned n = nop_length(p + room, 16);
+        if (!n || (uintptr_t)p + room + n > o->code_high)
+            break;
+        room += n;
+    }
+    return room;
+}
+
+/* ---- gates ---------------------------------------------------------------------------------------------------- */
+
+static void emit_gate_tail(const struct stem_object *o, struct stem_function *f, enum stem_flavour flavour,
+                           uint8_t *jump_field, emit_at *p)
+{
+    f->gate_cached[flavour] = *p;
+    jump_field[0] = (uint8_t)(*p - (jump_field + 1));
+    emit_jump_through(p, f->slot[flavour]);
+    /* Until it is translated the slot leads here: which function and flavour, then the translator. */
+    f->slot[flavour]->v = (uintptr_t)*p;
+    emit_byte(p, 0x68);
+    emit_u32(p, f->index << 1 | (uint32_t)flavour);
+    emit_jump_through(p, &o->stubs[STUB_TRANSLATE]);
+}
+
+static bool patch(struct stem_object *o, struct stem_function *f)
+{
+    uint8_t *entry = (uint8_t *)(o->base + f->offset);
+    bool padded = has_padding(o, f);
+    unsigned wanted = padded ? 2 : 5;
+    uint32_t room = padded ? f->bytes : room_after(o, f);
+    struct stem_insn insns[5];
+    unsigned count = 0, covered = 0;
+    while (covered < wanted) {
+        struct stem_insn *insn = &insns[count];
+        if (covered >= f->bytes) { /* padding behind a tiny function: nothing to move */
+            covered = wanted;
+            break;
+        }
+        if (!stem_decode(insn, entry + covered, f->bytes - covered, f->offset + covered)) {
+            f->refusal = CORE_REFUSAL_UNDECODABLE;
+            return false;
+        }
+        covered += insn->length;
+        count++;
+        if (insn->kind == INSN_CALL && covered < wanted) {
+            f->refusal = CORE_REFUSAL_NO_ROOM;
+            return false;
+        }
+    }
+    if (room < wanted || (count > 1 && branches_into(o, f, covered))) {
+        f->refusal = CORE_REFUSAL_NO_ROOM;
+        return false;
+    }
+    if ((size_t)(o->region_end - o->next) < GATE_BYTES_MAX) {
+        f->refusal = CORE_REFUSAL_TABLE_FULL;
+        return false;
+    }
+    /* slots first, 8-aligned */
+    o->next = (uint8_t *)(((uintptr_t)o->next + 15) & ~15ul);
+    for (int flavour = 0; flavour < FLAVOURS; flavour++) {
+        f->slot[flavour] = (core_cache_pc *)o->next;
+        o->next += sizeof(core_cache_pc);
+    }
+    emit_at p = o->next;
+    f->gate = p;
+    emit_byte(&p, 0x80); /* cmp byte [level], 1 */
+    emit_byte(&p, 0x3d);
+    p += 4;
+    emit_rel32(p - 4, o->levels + (f - o->functions), 1);
+    emit_byte(&p, WIRE_LEVEL_MONITOR);
+    emit_byte(&p, 0x74); /* je */
+    uint8_t *to_monitor = p++;
+    emit_byte(&p, 0x77); /* ja */
+    uint8_t *to_protect = p++;
+    bool falls_through = true;
+    for (unsigned i = 0; i < count; i++) {
+        if (!relocate(&p, &insns[i], entry + (insns[i].offset - f->offset), o)) {
+            f->refusal = CORE_REFUSAL_NO_ROOM;
+            return false;
+        }
+        falls_through = insns[i].kind != INSN_JUMP && insns[i].kind != INSN_RETURN &&
+                        insns[i].kind != INSN_CALL && insns[i].kind != INSN_JUMP_INDIRECT &&
+                        insns[i].kind != INSN_TRAP;
+    }
+    if (falls_through)
+        emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
+    emit_gate_tail(o, f, FLAVOUR_MONITOR, to_monitor, &p);
+    emit_gate_tail(o, f, FLAVOUR_PROTECT, to_protect, &p);
+    o->next = p;
+    memcpy(f->original, entry, sizeof f->original);
+    f->patched_bytes = (uint8_t)wanted;
+    if (padded) {
+        uint8_t *pad = entry - 5;
+        emit_jump(&pad, f->gate);
+        uint16_t back = 0xf9eb; /* jmp -7 */
+        *(volatile uint16_t *)entry = back;
+    } else {
+        uint8_t *at = entry;
+        emit_jump(&at, f->gate);
+    }
+    return true;
+}
+
+void stem_patch_all(struct stem_object *o)
+{
+    uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
+    if (sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC))) {
+        for (uint32_t i = 0; i < o->function_count; i++)
+            o->functions[i].refusal = CORE_REFUSAL_NO_REACH;
+        stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count);
+        return;
+    }
+    uint32_t patched = 0;
+    for (uint32_t i = 0; i < o->function_count; i++) {
+        struct stem_function *f = &o->functions[i];
+        if (!f->refusal && patch(o, f)) {
+            patched++;
+            stem_control->functions[f->index].patched = 1;
+        }
+        stem_control->functions[f->index].refusal = f->refusal;
+    }
+    sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
+    stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
+    stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
+    o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
+}
+
+/* The loader calls this empty function whenever its list of objects has changed; debuggers put a breakpoint there. */
+void stem_patch_loader_hook(uintptr_t r_brk)
+{
+    uint8_t *at = (uint8_t *)r_brk;
+    if (!memcmp(at, "\xf3\x0f\x1e\xfa", 4))
+        at += 4;
+    if (*at != 0xc3 || nop_length(at + 1, 16) < 4) {
+        stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, 1);
+        return;
+    }
+    uint8_t *near = map_near(r_brk, r_brk, 4096);
+    uintptr_t page = (uintptr_t)at & ~4095ul;
+    if (!near || sys_failed(sys_call3(SYS_mprotect, page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC)))
+        return;
+    const void *hook = stem_stub_objects;
+    emit_at p = near + 16;
+    memcpy(near, &hook, 8);
+    emit_jump_through(&p, near);
+    emit_jump(&at, near + 16);
+    sys_call3(SYS_mprotect, page, 8192, PROT_READ | PROT_EXEC);
+}

@@ -1,0 +1,120 @@
+/* Function entries of an object without symbols. Every piece of compiled code has an FDE; what remains to be told is which
+   are functions and which are fragments (`.cold` parts) that only their function jumps to. A fragment must not be
+   patched as an entry: its flags are live and its frame is set up.
+
+   An FDE begins a function when its first row says CFA = rsp + 8, and something calls it or holds its address, or
+   nothing at all jumps to it. Calls, address computations and jumps are found by looking at every byte position of the code
+   without decoding: a byte that only looks like a call marks an FDE's exact start by chance once in billions. */
+#include "stem/engine.h"
+
+void stem_scan_functions(struct stem_object *object);
+void stem_object_each_pointer(struct stem_object *o, void (*mark)(void *context, uint32_t offset),
+                              void *context);
+
+struct scan {
+    struct stem_object *object;
+    struct stem_fde *fdes;
+    uint32_t count;
+    uint8_t *seen; /* bits per FDE */
+};
+enum { SEEN_CALLED = 1, SEEN_JUMPED = 2 };
+
+static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
+{
+    uint32_t low = 0, high = s->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (s->fdes[middle].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < s->count && s->fdes[low].offset == offset ? (int32_t)low : -1;
+}
+
+static void mark_called(void *context, uint32_t offset)
+{
+    struct scan *s = context;
+    int32_t i = fde_starting_at(s, offset);
+    if (i >= 0)
+        s->seen[i] |= SEEN_CALLED;
+}
+
+static void mark_jump(struct scan *s, uint32_t from, uint32_t offset)
+{
+    int32_t i = fde_starting_at(s, offset);
+    if (i >= 0 && from - s->fdes[i].offset >= s->fdes[i].bytes)
+        s->seen[i] |= SEEN_JUMPED;
+}
+
+static int32_t rel32(const uint8_t *p)
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
+static void scan_code(struct scan *s)
+{
+    const uint8_t *code = (const uint8_t *)s->object->code_low, *end = (const uint8_t *)s->object->code_high;
+    uint32_t start = (uint32_t)(s->object->code_low - s->object->base);
+    for (const uint8_t *p = code; p + 7 <= end; p++) {
+        uint32_t here = start + (uint32_t)(p - code);
+        uint8_t b = *p;
+        if (b == 0xe8)
+            mark_called(s, here + 5 + (uint32_t)rel32(p + 1));
+        else if (b == 0x8d && (p[1] & 0xc7) == 5)
+            mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
+        else if (b == 0xe9)
+            mark_jump(s, here, here + 5 + (uint32_t)rel32(p + 1));
+        else if (b == 0x0f && (p[1] & 0xf0) == 0x80)
+            mark_jump(s, here, here + 6 + (uint32_t)rel32(p + 2));
+        else if ((b & 0xf0) == 0x70 || b == 0xeb)
+            mark_jump(s, here, here + 2 + (uint32_t)(int8_t)p[1]);
+    }
+}
+
+/* PLT entries have an FDE too, one for the whole section; they are doors, not functions. */
+static bool is_plt(const struct stem_object *o, const struct stem_fde *fde)
+{
+    const uint8_t *p = (const uint8_t *)(o->base + fde->offset);
+    if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4))
+        p += 4;
+    if (*p == 0xf2)
+        p++;
+    return (p[0] == 0xff && p[1] == 0x25) || (p[0] == 0xff && p[1] == 0x35);
+}
+
+void stem_scan_functions(struct stem_object *o)
+{
+    struct scan s = {.object = o};
+    size_t scratch = o->fde_count * (sizeof *s.fdes + 1);
+    s.fdes = stem_pages_map(scratch);
+    if (!s.fdes)
+        return;
+    s.seen = (uint8_t *)(s.fdes + o->fde_count);
+    for (uint32_t i = 0; i < o->fde_count; i++) {
+        struct stem_fde *fde = &s.fdes[s.count];
+        if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
+            !is_plt(o, fde) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
+            s.count++;
+    }
+    stem_object_each_pointer(o, mark_called, &s);
+    scan_code(&s);
+    uint32_t entries = 0;
+    for (uint32_t i = 0; i < s.count; i++)
+        if ((s.seen[i] == SEEN_JUMPED) || !stem_cfi_begins_as_function(o, &s.fdes[i]))
+            s.seen[i] = 0xff;
+        else
+            entries++;
+    o->functions = stem_arena(entries * sizeof *o->functions);
+    for (uint32_t i = 0; o->functions && i < s.count; i++)
+        if (s.seen[i] != 0xff) {
+            struct stem_function *f = &o->functions[o->function_count++];
+            f->offset = s.fdes[i].offset;
+            f->bytes = s.fdes[i].bytes;
+            if (o->entry && f->offset == o->entry)
+                f->refusal = CORE_REFUSAL_ENTRY;
+        }
+    stem_pages_unmap(s.fdes, scratch);
+}

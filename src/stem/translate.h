@@ -1,0 +1,84 @@
+/* The emitter's state, shared by translate.c (control flow) and memory.c (checks and undo log). */
+#ifndef STEM_TRANSLATE_H
+#define STEM_TRANSLATE_H
+
+#include "stem/emit.h"
+
+enum { TABLES_MAX = 64, FACTS_MAX = 24, GROUP_MAX = 24 };
+
+struct stem_fixup { /* rel32 field that leads to a block */
+    uint8_t *field;
+    uint32_t block;
+};
+struct stem_constant { /* rel32 field that addresses an 8-byte constant */
+    uint8_t *field;
+    uint64_t value;
+};
+struct stem_cold {  /* slow half of a check */
+    uint8_t *field; /* of the jne that leads to it */
+    uint8_t *back;  /* where it returns to */
+    uint32_t insn;
+    uint8_t pending;
+    uint8_t
+        scratch; /* register that holds the shadow index, or NO_REGISTER: registers are restored, call at once */
+    uint8_t saved;    /* register whose value lies in slot 0, or NO_REGISTER */
+    bool saved_flags; /* flags parked in rax, rax in slot 1 */
+    bool rax_in_slot;
+};
+
+/* A range of memory relative to registers that is known to be checked (or logged) at this point of the block. */
+struct stem_fact {
+    uint8_t base, index, scale;
+    int32_t from, to;
+};
+
+struct stem_emitter {
+    struct stem_unit *unit;
+    struct stem_object *object;
+    struct stem_function *function;
+    enum stem_flavour flavour;
+    enum wire_mode mode;
+    bool clobber, marks, poisons_frame;
+    emit_at p;
+    uint8_t *code, *code_end;
+    struct stem_map_entry *map;
+    uint32_t map_count;
+    struct stem_site *sites;
+    uint32_t site_count;
+    struct stem_fixup *fixups;
+    uint32_t fixup_count;
+    struct stem_constant *constants;
+    uint32_t constant_count;
+    struct stem_cold *colds;
+    uint32_t cold_count;
+    uint8_t *tables[TABLES_MAX];
+    uint32_t table_count;
+    /* log group in progress: register that holds the ring position, entries written behind it and not published */
+    int x;
+    unsigned pending;
+    uint32_t group_last; /* instruction whose append ends the group */
+    struct stem_fact checked[FACTS_MAX], logged[FACTS_MAX];
+    unsigned checked_count, logged_count;
+};
+
+static inline int32_t stem_slot_offset(unsigned slot)
+{
+    return (int32_t)(stem_thread_offset + (int64_t)(offsetof(struct stem_thread, slot) + 8 * slot));
+}
+
+static inline int32_t stem_ring_offset(void)
+{
+    return (int32_t)(stem_thread_offset + (int64_t)offsetof(struct stem_thread, ring));
+}
+
+void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn);
+/* A call of a slow path, with the stack moved below the red zone; adds its site. */
+void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn);
+
+/* memory.c */
+void stem_memory_begin_block(struct stem_emitter *e);
+void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t insn);
+void stem_memory_after(struct stem_emitter *e, const struct stem_insn *insn);
+void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold);
+
+#endif
