@@ -108,26 +108,6 @@ static void on_found(void *context, const struct report_fault *fault)
         member_signal(check->member, SIGTERM);
 }
 
-static void print_summary(const struct report_tally *tally)
-{
-    const struct report_fault *faults;
-    size_t distinct = report_tally_faults(tally, &faults);
-    uint64_t total = report_tally_total(tally);
-    if (!total || json)
-        return;
-    uint64_t undone = 0;
-    for (size_t i = 0; i < distinct; i++) {
-        if (faults[i].undone)
-            undone += faults[i].count;
-        if (faults[i].count > 1)
-            fprintf(stderr, "testudo: fault %s (%s in %s) happened %llu times\n", faults[i].id,
-                    faults[i].kind, faults[i].function ? faults[i].function : "a nameless function",
-                    (unsigned long long)faults[i].count);
-    }
-    fprintf(stderr, "testudo: %llu fault%s, %zu of them distinct, %llu undone\n", (unsigned long long)total,
-            total == 1 ? "" : "s", distinct, (unsigned long long)undone);
-}
-
 static int write_stats(struct base_error *error, struct member *member)
 {
     struct member_stats stats;
@@ -161,9 +141,13 @@ static int supervise(struct base_error *error, struct check *check, char **argv)
     int status;
     if (member_start(error, check->member, argv))
         return -1;
+    signal(SIGPIPE, SIG_IGN); /* a reader of our reports that goes away must not end the supervision */
     while (!member_serve(check->member, &status, SERVE_MS))
         ;
-    print_summary(check->tally);
+    struct member_stats stats;
+    member_stats(check->member, &stats);
+    if (!json)
+        report_tally_text(stderr, check->tally, stats.counters[CORE_COUNTER_FAULT_SLOTS_FULL]);
     if (report_tally_total(check->tally))
         return (int)fault_exitcode;
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

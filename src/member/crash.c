@@ -14,7 +14,7 @@ struct unwinding {
     struct member *member;
     const struct wire_fault *record;
     Dwarf_Word registers[REGISTERS];
-    struct report_stack *stack;
+    struct sites *sites;
 };
 
 /* A word of the process: from the copy of its stack, else from its memory. */
@@ -82,38 +82,25 @@ static const Dwfl_Callbacks process_callbacks = {
     .find_debuginfo = no_debuginfo,
 };
 
-/* Image and kept path of a module: the runtime's object when it listed that file, else one of our own. */
-static struct image *image_of(struct member *member, const char **path, const char *file)
-{
-    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++) {
-        struct object *object = &member->objects[i];
-        if (object->known && !strcmp(object->path, file)) {
-            *path = object->path;
-            return member__image(object);
-        }
-    }
-    return member__extra_image(member, path, file);
-}
-
 static int add_frame(Dwfl_Frame *state, void *context)
 {
     struct unwinding *u = context;
-    struct report_stack *stack = u->stack;
     Dwarf_Addr pc;
     bool is_pc; /* not a return address: the innermost frame, or one that a signal interrupted */
-    if (stack->count == REPORT_FRAMES_MAX || !dwfl_frame_pc(state, &pc, &is_pc) || !pc)
+    if (u->sites->count == REPORT_FRAMES_MAX || !dwfl_frame_pc(state, &pc, &is_pc) || !pc)
         return DWARF_CB_ABORT;
-    struct report_frame *frame = &stack->frame[stack->count++];
-    *frame = (struct report_frame){.offset = pc};
-    Dwfl *dwfl = dwfl_thread_dwfl(dwfl_frame_thread(state));
-    Dwfl_Module *module = dwfl_addrmodule(dwfl, is_pc ? pc : pc - 1);
+    struct site *site = &u->sites->site[u->sites->count++];
+    *site = (struct site){.offset = pc, .is_return = !is_pc};
+    Dwfl_Module *module = dwfl_addrmodule(dwfl_thread_dwfl(dwfl_frame_thread(state)), is_pc ? pc : pc - 1);
     GElf_Addr bias = 0;
     if (!module || !dwfl_module_getelf(module, &bias))
         return DWARF_CB_OK;
-    const char *file = NULL, *path = NULL;
+    const char *file = NULL;
     const char *name = dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, &file, NULL);
-    struct image *image = image_of(u->member, &path, file ? file : name);
-    member__resolve(frame, image, path, pc - bias, !is_pc);
+    const char *path = file ? file : name;
+    site->path = path ? member__keep_path(u->member, path) : NULL;
+    if (site->path)
+        site->offset = pc - bias;
     return DWARF_CB_OK;
 }
 
@@ -125,7 +112,7 @@ static bool leave_wild_pc(struct unwinding *u, Dwfl *dwfl)
     Dwarf_Word back;
     if (dwfl_addrmodule(dwfl, u->registers[RIP]))
         return true;
-    u->stack->frame[u->stack->count++] = (struct report_frame){.offset = u->registers[RIP]};
+    u->sites->site[u->sites->count++] = (struct site){.offset = u->registers[RIP]};
     if (!read_word(u->record, u->registers[RSP], &back) || !dwfl_addrmodule(dwfl, back))
         return false;
     u->registers[RIP] = back;
@@ -133,26 +120,13 @@ static bool leave_wild_pc(struct unwinding *u, Dwfl *dwfl)
     return true;
 }
 
-static uint32_t innermost_own(const struct member *member, const struct report_stack *stack)
+bool member__unwind(struct member *member, struct sites *sites, const struct wire_fault *record)
 {
-    for (uint32_t i = 0; i < stack->count; i++)
-        for (uint32_t o = 0; stack->frame[i].object && o < WIRE_OBJECTS_MAX; o++)
-            if (member->objects[o].known && member->objects[o].own &&
-                !strcmp(member->objects[o].path, stack->frame[i].object))
-                return i;
-    return UINT32_MAX;
-}
-
-bool member__unwind(struct member *member, struct report_stack *stack, uint32_t *blame,
-                    const struct wire_fault *record)
-{
-    if (record->pid <= 0)
-        return false;
-    Dwfl *dwfl = dwfl_begin(&process_callbacks);
+    sites->count = 0;
+    Dwfl *dwfl = record->pid > 0 ? dwfl_begin(&process_callbacks) : NULL;
     if (!dwfl)
         return false;
-    struct report_stack found = {.count = 0};
-    struct unwinding u = {.member = member, .record = record, .stack = &found};
+    struct unwinding u = {.member = member, .record = record, .sites = sites};
     for (unsigned i = 0; i < REGISTERS; i++)
         u.registers[i] = record->registers[i];
     dwfl_report_begin(dwfl);
@@ -162,9 +136,5 @@ bool member__unwind(struct member *member, struct report_stack *stack, uint32_t 
         dwfl_attach_state(dwfl, NULL, record->pid, &thread_callbacks, &u))
         dwfl_getthread_frames(dwfl, record->pid, add_frame, &u);
     dwfl_end(dwfl);
-    if (!found.count)
-        return false;
-    *stack = found;
-    *blame = innermost_own(member, stack);
-    return true;
+    return sites->count > 0;
 }

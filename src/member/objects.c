@@ -57,26 +57,40 @@ struct image *member__image(struct object *object)
     return object->image;
 }
 
-struct image *member__extra_image(struct member *member, const char **path, const char *name)
+const char *member__keep_path(struct member *member, const char *path)
 {
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
+        if (member->objects[i].known && !strcmp(member->objects[i].path, path))
+            return member->objects[i].path;
     for (struct extra *e = member->extras; e; e = e->next)
-        if (!strcmp(e->path, name)) {
-            *path = e->path;
-            return e->image;
-        }
+        if (!strcmp(e->path, path))
+            return e->path;
     struct extra *extra = calloc(1, sizeof *extra);
-    char *copy = extra ? strdup(name) : NULL;
+    char *copy = extra ? strdup(path) : NULL;
     if (!copy) {
         free(extra);
-        *path = NULL;
         return NULL;
     }
     extra->path = copy;
-    image_open(NULL, &extra->image, name);
     extra->next = member->extras;
     member->extras = extra;
-    *path = copy;
-    return extra->image;
+    return copy;
+}
+
+struct image *member__image_of(struct member *member, const char *path)
+{
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
+        if (path == member->objects[i].path)
+            return member__image(&member->objects[i]);
+    for (struct extra *e = member->extras; e; e = e->next) {
+        if (e->path != path)
+            continue;
+        if (!e->image_tried)
+            image_open(NULL, &e->image, path);
+        e->image_tried = true;
+        return e->image;
+    }
+    return NULL;
 }
 
 static void answer_function(struct member *member, const struct member_object *object, uint32_t index)

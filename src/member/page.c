@@ -184,6 +184,9 @@ void member_close(struct member *member)
         free(extra->path);
         free(extra);
     }
+    /* Processes of the program that live on must not wait for answers from nobody. */
+    if (member->page)
+        __atomic_store_n(&member->page->supervisor_pid, 0, __ATOMIC_RELEASE);
     if (member->page)
         munmap(member->page, sizeof *member->page);
     if (member->page_fd >= 0)

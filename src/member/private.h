@@ -23,6 +23,7 @@ struct object {
 /* A file met in a crash that the runtime had not listed. */
 struct extra {
     char *path;
+    bool image_tried;
     struct image *image; /* or NULL: unreadable */
     struct extra *next;
 };
@@ -48,7 +49,12 @@ struct member {
     struct object objects[WIRE_OBJECTS_MAX];
 
     struct slot slots[WIRE_FAULTS_MAX];
-    struct wire_fault record; /* the one that is being looked at: too large for a stack */
+    struct wire_fault record; /* the one that is being looked at: too large for a stack, as is its report */
+    struct report_fault fault;
+    struct {
+        char name[sizeof((struct wire_fault *)0)->intrinsic];
+    } intrinsics[256]; /* names of library functions met so far: reports borrow them */
+    unsigned intrinsic_count;
     struct extra *extras;
 };
 
@@ -61,22 +67,29 @@ void member__futex_wait(uint32_t *word, uint32_t seen, unsigned timeout_ms);
 void member__answer(struct member *member);
 /* Image of a listed object, opened at first need. Returns NULL when it cannot be read or is another build. */
 struct image *member__image(struct object *object);
-/* Image of any file by path; kept until member_close. In `build_id`: when not NULL the file must have it.
-   Out: `*path` a copy of the name that lives as long. */
-struct image *member__extra_image(struct member *member, const char **path, const char *name);
+/* A file's name, kept until member_close: that of the runtime's object when it listed the file. NULL: out of memory. */
+const char *member__keep_path(struct member *member, const char *path);
+/* Image of a kept path, opened at first need. Returns NULL when there is none. */
+struct image *member__image_of(struct member *member, const char *path);
 
 /* records.c: collects every fault record that is ready, frees slots. */
 void member__collect(struct member *member);
-/* symbolize.c */
-void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record);
-/* Resolves an address of an object. `is_return`: it is a return address, the call stands before it. */
-void member__resolve(struct report_frame *frame, struct image *image, const char *path, uint64_t offset,
-                     bool is_return);
+/* A code address before it is resolved: what must be learnt while the process still waits. */
+struct site {
+    const char *path; /* of the ELF file, or NULL; lives until member_close */
+    uint64_t offset;  /* from its load address; absolute when `path` is NULL */
+    bool is_return;   /* a return address: the call stands before it */
+};
+struct sites {
+    unsigned count;
+    struct site site[REPORT_FRAMES_MAX];
+};
 
-/* crash.c: unwinds the waiting process of `record` from outside. Out: `stack`, and in `*blame` the index in
-   it of the innermost frame of an own object, or UINT32_MAX. Returns false when the process cannot be read;
-   `stack` is then untouched. */
-bool member__unwind(struct member *member, struct report_stack *stack, uint32_t *blame,
-                    const struct wire_fault *record);
+/* symbolize.c: `crash` is what member__unwind found, or NULL. Takes its time: names and lines are looked up. */
+void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record,
+                    const struct sites *crash);
+
+/* crash.c: unwinds the waiting process of `record` from outside. Returns false when it cannot be read. */
+bool member__unwind(struct member *member, struct sites *sites, const struct wire_fault *record);
 
 #endif

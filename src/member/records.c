@@ -31,10 +31,10 @@ static void release(struct wire_fault *shared, struct slot *slot, uint32_t from)
 
 static void take(struct member *member, struct wire_fault *shared, struct slot *slot)
 {
-    static struct report_fault fault; /* 10 KB, one thread: see member_serve */
     struct wire_fault *record = &member->record;
+    struct sites crash;
     memcpy(record, shared, sizeof *record);
-    member__report(member, &fault, record);
+    bool unwound = record->is_crash && member__unwind(member, &crash, record);
     bool waits = record->is_crash || record->outcome == CORE_OUTCOME_CRASHED ||
                  record->outcome == CORE_OUTCOME_STOPPED;
     __atomic_store_n(&shared->state, WIRE_FAULT_TAKEN, __ATOMIC_RELEASE);
@@ -43,8 +43,9 @@ static void take(struct member *member, struct wire_fault *shared, struct slot *
     /* Who does not wait needs the slot for its next fault; who waits must find TAKEN there when it looks. */
     if (!waits)
         release(shared, slot, WIRE_FAULT_TAKEN);
+    member__report(member, &member->fault, record, unwound ? &crash : NULL);
     if (member->hooks.fault)
-        member->hooks.fault(member->hooks.context, &fault);
+        member->hooks.fault(member->hooks.context, &member->fault);
 }
 
 void member__collect(struct member *member)

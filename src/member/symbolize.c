@@ -17,18 +17,17 @@ static const struct {
     {WIRE_NOT_UNDONE_LARGE, "a library call that wrote more than the log takes"},
 };
 
-void member__resolve(struct report_frame *frame, struct image *image, const char *path, uint64_t offset,
-                     bool is_return)
+static void resolve(struct member *member, struct report_frame *frame, const struct site *site)
 {
-    *frame = (struct report_frame){.object = path, .offset = offset};
+    *frame = (struct report_frame){.object = site->path, .offset = site->offset};
+    struct image *image = site->path ? member__image_of(member, site->path) : NULL;
     if (!image)
         return;
-    /* A return address may be the first byte of the next line, or of the next function when the call never
-     * returns. */
-    uint64_t at = is_return && offset ? offset - 1 : offset;
+    /* A return address may be the first byte of the next line, or of the next function when the call never returns. */
+    uint64_t at = site->is_return && site->offset ? site->offset - 1 : site->offset;
     uint64_t into = 0;
     frame->function = image_name(image, &into, at);
-    frame->into = frame->function ? into + (offset - at) : 0;
+    frame->into = frame->function ? into + (site->offset - at) : 0;
     frame->line = image_line(image, &frame->file, at);
 }
 
@@ -37,17 +36,19 @@ static struct object *find_object(struct member *member, uint32_t index)
     return index < WIRE_OBJECTS_MAX && member->objects[index].known ? &member->objects[index] : NULL;
 }
 
-static void resolve_stack(struct member *member, struct report_stack *stack, const struct wire_frame *frames,
-                          uint32_t count, uint32_t room, bool first_is_pc)
+/* Frames as the runtime wrote them. `first_is_pc`: the innermost is the faulting instruction, no return address. */
+static void resolve_frames(struct member *member, struct report_stack *stack, const struct wire_frame *frames,
+                           uint32_t count, uint32_t room, bool first_is_pc)
 {
     stack->count = count < room ? count : room;
     for (unsigned i = 0; i < stack->count; i++) {
         struct object *object = find_object(member, frames[i].object);
-        if (object)
-            member__resolve(&stack->frame[i], member__image(object), object->path, frames[i].offset,
-                            !(first_is_pc && i == 0));
-        else
-            stack->frame[i] = (struct report_frame){.offset = frames[i].offset};
+        struct site site = {
+            .path = object ? object->path : NULL,
+            .offset = frames[i].offset,
+            .is_return = !(first_is_pc && i == 0),
+        };
+        resolve(member, &stack->frame[i], &site);
     }
 }
 
@@ -92,19 +93,16 @@ static bool entry_of(const struct member *member, uint64_t *entry, const struct 
     return false;
 }
 
-/* The function to blame: the one the runtime named, else the innermost frame of an own object. */
-static void blame(struct member *member, struct report_fault *fault, const struct wire_fault *record,
-                  uint32_t frame)
+/* The function to blame: the one the runtime named, else the innermost one of the program's own on the stack. */
+static void blame(struct member *member, struct report_fault *fault, const struct wire_fault *record)
 {
-    if (record->function < WIRE_FUNCTIONS_MAX) {
-        struct object *object = owner(member, record->function);
-        if (object) {
-            set_place(fault, object,
-                      __atomic_load_n(&member->page->functions[record->function].offset, __ATOMIC_RELAXED));
-            return;
-        }
+    struct object *named = record->function < WIRE_FUNCTIONS_MAX ? owner(member, record->function) : NULL;
+    if (named) {
+        set_place(fault, named,
+                  __atomic_load_n(&member->page->functions[record->function].offset, __ATOMIC_RELAXED));
+        return;
     }
-    for (unsigned i = frame; i < fault->stack.count; i++) {
+    for (unsigned i = 0; i < fault->stack.count; i++) {
         const struct report_frame *f = &fault->stack.frame[i];
         for (uint32_t o = 0; f->object && o < WIRE_OBJECTS_MAX; o++) {
             struct object *object = &member->objects[o];
@@ -163,25 +161,20 @@ static void set_memory(struct report_fault *fault, const struct wire_fault *reco
     fault->distance_bytes = record->distance;
 }
 
-static const char *intrinsic_name(const struct wire_fault *record)
+static const char *intrinsic_name(struct member *member, const struct wire_fault *record)
 {
-    /* Compared with a table it could be shared; the few names are kept once instead. */
-    static struct {
-        char name[sizeof record->intrinsic];
-    } names[256];
-    static unsigned count;
     char name[sizeof record->intrinsic];
     memcpy(name, record->intrinsic, sizeof name);
     name[sizeof name - 1] = 0;
     if (!name[0])
         return NULL;
-    for (unsigned i = 0; i < count; i++)
-        if (!strcmp(names[i].name, name))
-            return names[i].name;
-    if (count == sizeof names / sizeof *names)
-        return "library function";
-    strcpy(names[count].name, name);
-    return names[count++].name;
+    for (unsigned i = 0; i < member->intrinsic_count; i++)
+        if (!strcmp(member->intrinsics[i].name, name))
+            return member->intrinsics[i].name;
+    if (member->intrinsic_count == sizeof member->intrinsics / sizeof *member->intrinsics)
+        return "a library function";
+    memcpy(member->intrinsics[member->intrinsic_count].name, name, sizeof name);
+    return member->intrinsics[member->intrinsic_count++].name;
 }
 
 static uint32_t kind_of(const struct wire_fault *record)
@@ -212,7 +205,8 @@ static void set_id(struct report_fault *fault)
     snprintf(fault->id, sizeof fault->id, "%016" PRIx64, hash);
 }
 
-void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record)
+void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record,
+                    const struct sites *crash)
 {
     *fault = (struct report_fault){
         .time_ns = record->time_ns,
@@ -221,19 +215,23 @@ void member__report(struct member *member, struct report_fault *fault, const str
         .kind = core_fault_name(kind_of(record)),
         .detected_by = core_detector_name(record->detector),
         .outcome = core_outcome_name(record->outcome),
-        .intrinsic = intrinsic_name(record),
+        .intrinsic = intrinsic_name(member, record),
         .signal = record->signal,
         .count = 1,
     };
     set_memory(fault, record);
-    uint32_t innermost = 0;
-    if (!record->is_crash || !member__unwind(member, &fault->stack, &innermost, record))
-        resolve_stack(member, &fault->stack, record->stack, record->stack_frames, WIRE_FRAMES_MAX, true);
-    resolve_stack(member, &fault->alloc_stack, record->alloc_stack, record->alloc_frames,
-                  WIRE_HEAP_FRAMES_MAX, false);
-    resolve_stack(member, &fault->free_stack, record->free_stack, record->free_frames, WIRE_HEAP_FRAMES_MAX,
-                  false);
-    blame(member, fault, record, innermost < fault->stack.count ? innermost : 0);
+    if (crash) {
+        fault->stack.count = crash->count;
+        for (unsigned i = 0; i < crash->count; i++)
+            resolve(member, &fault->stack.frame[i], &crash->site[i]);
+    } else {
+        resolve_frames(member, &fault->stack, record->stack, record->stack_frames, WIRE_FRAMES_MAX, true);
+    }
+    resolve_frames(member, &fault->alloc_stack, record->alloc_stack, record->alloc_frames,
+                   WIRE_HEAP_FRAMES_MAX, false);
+    resolve_frames(member, &fault->free_stack, record->free_stack, record->free_frames, WIRE_HEAP_FRAMES_MAX,
+                   false);
+    blame(member, fault, record);
     if (record->outcome == CORE_OUTCOME_UNDONE && record->rescue < WIRE_FUNCTIONS_MAX) {
         struct object *object = owner(member, record->rescue);
         fault->undone = true;

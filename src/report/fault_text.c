@@ -142,3 +142,26 @@ void report_fault_text(FILE *out, const struct report_fault *f, bool colour)
     }
     fflush(out);
 }
+
+void report_tally_text(FILE *out, const struct report_tally *tally, uint64_t lost)
+{
+    const struct report_fault *faults;
+    size_t distinct = report_tally_faults(tally, &faults);
+    uint64_t total = report_tally_total(tally), undone = 0;
+    if (!total)
+        return;
+    for (size_t i = 0; i < distinct; i++) {
+        const struct report_fault *f = &faults[i];
+        undone += f->undone ? f->count : 0;
+        if (f->count < 2)
+            continue;
+        fprintf(out, "testudo: fault %s, %s in ", f->id, f->kind);
+        put_function(out, f->function, f->offset);
+        fprintf(out, ", happened %" PRIu64 " times\n", f->count);
+    }
+    fprintf(out, "testudo: %" PRIu64 " fault%s, %zu distinct, %" PRIu64 " undone\n", total,
+            total == 1 ? "" : "s", distinct, undone);
+    if (lost)
+        fprintf(out, "testudo: %" PRIu64 " more came faster than they could be recorded\n", lost);
+    fflush(out);
+}

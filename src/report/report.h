@@ -77,6 +77,9 @@ bool report_tally_add(struct report_tally *tally, const struct report_fault *fau
 /* Faults counted, and the distinct ones (owned by the tally, valid until the next call that takes it). */
 uint64_t report_tally_total(const struct report_tally *tally);
 size_t report_tally_faults(const struct report_tally *tally, const struct report_fault **faults);
+/* Closing lines for a person: what happened more than once, and the sums; nothing when there was no fault. In: `lost`:
+   faults that nobody could record. */
+void report_tally_text(FILE *out, const struct report_tally *tally, uint64_t lost);
 /* Brings the file up to date and releases all. NULL is allowed. Returns 0, or -1 with `error` when the file
    is not whole. */
 int report_tally_close(struct base_error *error, struct report_tally *tally);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { DISTINCT_MAX = 4096 }; /* a program that faults everywhere must not fill our memory */
+
 struct report_tally {
     struct report_fault *faults;
     size_t count, room;
@@ -52,6 +54,8 @@ bool report_tally_add(struct report_tally *tally, const struct report_fault *fau
             return false;
         }
     }
+    if (tally->count == DISTINCT_MAX)
+        return false;
     if (tally->count == tally->room) {
         size_t larger = tally->room ? 2 * tally->room : 16;
         struct report_fault *moved = realloc(tally->faults, larger * sizeof *moved);
