@@ -1,23 +1,35 @@
 /* Help of a command in three forms: for people, as a man page, as words for shell completion. */
 #include "base/base_help.h"
 
+#include <ctype.h>
 #include <string.h>
 
 enum { HELP_COLUMN = 28, WIDTH = 96 };
 
-/* Prints `text` from column `column` on, wrapped at WIDTH, following lines indented to `indent`. */
+/* Prints `text` from column `column` on, wrapped at WIDTH, following lines indented to `indent`. A blank is written only
+   with the word behind it, so that no line ends with one. */
 static void print_wrapped(const char *text, int column, int indent)
 {
+    int blanks = 0;
     while (*text) {
         int span = (int)strcspn(text, " \n");
-        if (column + span > WIDTH && column > indent)
-            column = printf("\n%*s", indent, "") - 1;
-        column += printf("%.*s", span, text);
+        if (span && blanks && column + blanks + span > WIDTH) {
+            putchar('\n');
+            column = 0;
+            blanks = indent;
+        }
+        if (span)
+            column += printf("%*s%.*s", blanks, "", span, text);
         text += span;
-        if (*text == '\n')
-            column = printf("\n%*s", indent, "") - 1;
-        else if (*text)
-            column += printf(" ");
+        if (*text == '\n') {
+            putchar('\n');
+            column = 0;
+            blanks = indent;
+        } else if (*text && span) {
+            blanks = 1;
+        } else if (*text) {
+            blanks++;
+        }
         text += *text != 0;
     }
     putchar('\n');
@@ -76,11 +88,24 @@ static void print_example(const char *example)
 static const struct base_option help_option = {
     .kind = BASE_OPTION_FLAG, .name = "help", .help = "print this help"};
 
+/* The description, or the summary as a sentence. */
+static void describe(struct base_text *text, const struct base_command *c)
+{
+    base_text_puts(text, c->description ? c->description : c->summary);
+    if (!c->description) {
+        text->data[0] = (char)toupper((unsigned char)text->data[0]);
+        base_text_puts(text, ".");
+    }
+}
+
 static void command_text(const struct base_command *c)
 {
+    struct base_text text = {0};
+    describe(&text, c);
     printf("Usage: testudo %s [OPTION...]%s%s\n\n", c->name, c->operands ? " " : "",
            c->operands ? c->operands : "");
-    print_wrapped(c->description ? c->description : c->summary, 0, 0);
+    print_wrapped(text.data, 0, 0);
+    base_text_free(&text);
     printf("\nOptions:\n");
     for (const struct base_option *o = c->options; o && o->kind; o++)
         print_option(o);
@@ -167,15 +192,17 @@ static void command_man(const struct base_command *c)
         roff(c->operands);
     }
     printf("\n.SH DESCRIPTION\n");
-    for (const char *p = c->description ? c->description : c->summary; *p;) {
-        char line[512];
-        int span = (int)strcspn(p, "\n");
-        snprintf(line, sizeof line, "%.*s", span, p);
-        if (span)
-            roff(line);
+    struct base_text text = {0};
+    describe(&text, c);
+    for (char *p = text.data; *p;) {
+        size_t span = strcspn(p, "\n");
+        bool more = p[span] != 0;
+        p[span] = 0;
+        roff(p);
         printf(span ? "\n" : ".PP\n");
-        p += span + (p[span] != 0);
+        p += span + more;
     }
+    base_text_free(&text);
     printf(".SH OPTIONS\n");
     for (const struct base_option *o = c->options; o && o->kind; o++)
         man_option(o);

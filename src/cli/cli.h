@@ -10,6 +10,7 @@
 #define CLI_CLI_H
 
 int cli_check(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
 int cli_community(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 

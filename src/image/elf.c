@@ -164,13 +164,17 @@ static void find_allocator(struct image *image)
 
 static int open_elf(struct base_error *error, struct image *image, const char *path)
 {
+    /* Asked before it is opened: the name may come from a program under attack, and to open a device can do
+     * things. */
+    struct stat st;
+    if (stat(path, &st))
+        return base_fail(error, BASE_EXIT_ENVIRONMENT, "cannot open %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return base_fail(error, BASE_EXIT_ENVIRONMENT, "%s is no regular file; name a program's ELF file",
+                         path);
     image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (image->fd < 0)
         return base_fail(error, BASE_EXIT_ENVIRONMENT, "cannot open %s: %s", path, strerror(errno));
-    struct stat st;
-    if (fstat(image->fd, &st) || !S_ISREG(st.st_mode))
-        return base_fail(error, BASE_EXIT_ENVIRONMENT, "%s is no regular file; name a program's ELF file",
-                         path);
     char capability[64];
     image->traits.set_id = (st.st_mode & (S_ISUID | S_ISGID)) ||
                            fgetxattr(image->fd, "security.capability", capability, sizeof capability) > 0;

@@ -101,6 +101,21 @@ struct member_stats {
 /* Context: any thread. */
 void member_stats(struct member *member, struct member_stats *stats);
 
+/* What doctor finds out. `advice` says what to do about it, or is empty. */
+enum member_verdict { MEMBER_GOOD, MEMBER_LIMITED, MEMBER_BAD };
+struct member_finding {
+    const char *subject; /* a few words, fixed: machines compare it */
+    enum member_verdict verdict;
+    char text[256];
+    char advice[200];
+};
+enum { MEMBER_FINDINGS_MAX = 32 };
+/* Whether this machine, as this process sees it, lets programs be supervised. Tries each thing, changes nothing that
+   lasts. Returns the number of findings. Out: `findings`, room for MEMBER_FINDINGS_MAX. */
+unsigned member_examine_machine(struct member_finding *findings);
+/* Whether a program can be supervised, from its file. Returns and Out: as above. */
+unsigned member_examine_program(struct member_finding *findings, const char *program);
+
 /* How long to wait before a program that ended is started again: none the first time, doubling to 30 s while
    it keeps dying young, forgotten when it lived for a minute. */
 struct member_backoff {

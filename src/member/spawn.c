@@ -46,6 +46,14 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = saved;
 }
 
+void member__forget(const struct member *member)
+{
+    if (signal_member == member) {
+        signal_target = 0;
+        signal_member = NULL;
+    }
+}
+
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
 
 static void install_handlers(void)
