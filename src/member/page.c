@@ -175,6 +175,7 @@ void member_close(struct member *member)
 {
     if (!member)
         return;
+    member__forget(member);
     for (size_t i = 0; i < WIRE_OBJECTS_MAX; i++)
         image_close(member->objects[i].image);
     while (member->extras) {

@@ -63,6 +63,9 @@ void member__futex_wake(uint32_t *word);
 /* Sleeps while `*word` is `seen`, at most `timeout_ms`. */
 void member__futex_wait(uint32_t *word, uint32_t seen, unsigned timeout_ms);
 
+/* spawn.c: signal handlers no longer reach this member. */
+void member__forget(const struct member *member);
+
 /* objects.c: answers every newly listed object. */
 void member__answer(struct member *member);
 /* Image of a listed object, opened at first need. Returns NULL when it cannot be read or is another build. */

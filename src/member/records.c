@@ -64,6 +64,7 @@ void member__collect(struct member *member)
         }
         if (first == WIRE_FAULTS_MAX)
             break;
+        member__answer(member); /* an object listed a moment ago may be the one that faulted */
         take(member, &member->page->faults[first], &member->slots[first]);
     }
     uint64_t now = base_monotonic_ns();
