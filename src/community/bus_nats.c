@@ -38,6 +38,7 @@ struct nats_bus {
     jsCtx *js;
     unsigned users;   /* threads inside the library with `connection` */
     unsigned running; /* handlers being run */
+    unsigned owed;    /* last words that the library still owes: of connections and of subscriptions */
     bool lost, closing;
 };
 
@@ -99,11 +100,28 @@ static void on_closed(natsConnection *connection, void *closure)
 {
     struct nats_bus *bus = closure;
     pthread_mutex_lock(&bus->lock);
+    bus->owed--;
+    pthread_cond_broadcast(&bus->changed);
     /* It may be about one that was dropped long ago. */
     if (connection == bus->connection) {
         bus->lost = true;
-        pthread_cond_broadcast(&bus->changed);
     }
+    pthread_mutex_unlock(&bus->lock);
+}
+
+static void on_subscription_over(void *closure)
+{
+    struct nats_bus *bus = closure;
+    pthread_mutex_lock(&bus->lock);
+    bus->owed--;
+    pthread_cond_broadcast(&bus->changed);
+    pthread_mutex_unlock(&bus->lock);
+}
+
+static void owe(struct nats_bus *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus->owed++;
     pthread_mutex_unlock(&bus->lock);
 }
 
@@ -213,12 +231,17 @@ static natsStatus connect_once(struct nats_bus *bus, natsConnection **connection
             break; /* a refused login is believed only when it happens twice */
     }
     natsOptions_Destroy(options);
+    if (s == NATS_OK)
+        owe(bus);
     for (unsigned i = 0; s == NATS_OK && i < bus->subscription_count; i++) {
         struct subscription *wanted = &bus->subscriptions[i];
         s = wanted->queue[0]
                 ? natsConnection_QueueSubscribe(&wanted->live, *connection, wanted->subject, wanted->queue,
                                                 on_message, wanted)
                 : natsConnection_Subscribe(&wanted->live, *connection, wanted->subject, on_message, wanted);
+        if (s == NATS_OK &&
+            natsSubscription_SetOnCompleteCB(wanted->live, on_subscription_over, bus) == NATS_OK)
+            owe(bus);
     }
     if (s == NATS_OK && bus->identity->certificate.role == WIRE_ROLE_STEWARD)
         s = open_streams(js, *connection);
@@ -436,9 +459,20 @@ static void bus_close(struct community_bus *calls)
     pthread_mutex_lock(&bus->lock);
     while (bus->running)
         pthread_cond_wait(&bus->changed, &bus->lock);
+    /* The library's threads know our address until they have said their last word. Should one never come, the memory
+       stays. */
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 3;
+    while (bus->owed && pthread_cond_timedwait(&bus->changed, &bus->lock, &until) == 0)
+        ;
+    bool over = !bus->owed;
     pthread_mutex_unlock(&bus->lock);
-    /* The library's threads may still hold a message of ours for a moment and would find `closing` set: the
-       few hundred bytes stay. */
+    if (over) {
+        pthread_mutex_destroy(&bus->lock);
+        pthread_cond_destroy(&bus->changed);
+        free(bus);
+    }
 }
 
 struct community_bus *community_bus_nats(const struct community_identity *identity)

@@ -140,6 +140,13 @@ static unsigned member_index(struct community_steward *s, const char *name)
     return s->member_count++;
 }
 
+/* Valid until the next new member: the list moves when it grows. */
+static struct known_member *known(struct community_steward *s, const char *name)
+{
+    unsigned index = member_index(s, name);
+    return &s->members[index];
+}
+
 /* Token buckets: so many a second on average, so many at once. */
 static void refill(struct community_steward *s, struct known_member *m)
 {
@@ -403,7 +410,7 @@ static void on_alert(void *ctx, const char *subject, const void *data, size_t by
     refuse(s, subject, verdict);
     /* Only a member that has proved to be itself gets an answer. */
     if (!verdict) {
-        struct known_member *m = &s->members[member_index(s, envelope.sender.name)];
+        struct known_member *m = known(s, envelope.sender.name);
         refill(s, m);
         s->alerts++;
         if (!spend(&m->alert_tokens))
@@ -667,7 +674,7 @@ static void on_ask(void *ctx, const char *subject, const void *data, size_t byte
     else if (!verdict)
         verdict = WIRE_TYPE;
     if (!verdict) {
-        struct known_member *m = &s->members[member_index(s, envelope.sender.name)];
+        struct known_member *m = known(s, envelope.sender.name);
         refill(s, m);
         if (envelope.type == WIRE_TYPE_BUNDLE) {
             take_offer(s, envelope.sender.name, &bundle);
