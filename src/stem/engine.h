@@ -211,6 +211,8 @@ struct stem_cfi_row {
 bool stem_cfi_row(struct stem_cfi_row *row, const struct stem_object *object, uint32_t offset);
 /* Reads the extent of an FDE record. */
 bool stem_fde_read(struct stem_fde *fde, const struct stem_object *object, const uint8_t *record);
+/* PLT entries have an FDE too, one for the whole section; they are doors, not functions or fragments. */
+bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *object);
 /* Does the FDE begin as a function does (CFA = rsp + 8)? Also false for signal trampolines. */
 bool stem_cfi_begins_as_function(const struct stem_object *object, const struct stem_fde *fde);
 /* One step outward: from a frame whose pc is an instruction (exact) or a return address (exact = false), cache

@@ -280,6 +280,16 @@ bool stem_fde_read(struct stem_fde *out, const struct stem_object *object, const
     return true;
 }
 
+bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *object)
+{
+    const uint8_t *p = (const uint8_t *)(object->base + fde->offset);
+    if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
+        p += 4;
+    if (*p == 0xf2) /* bnd */
+        p++;
+    return p[0] == 0xff && (p[1] == 0x25 || p[1] == 0x35); /* jmp [rip + x], push [rip + x] */
+}
+
 bool stem_fde_find(struct stem_fde *out, const struct stem_object *object, uint32_t offset)
 {
     int64_t wanted = (int64_t)(object->base + offset) - (int64_t)(uintptr_t)object->eh_frame_hdr;

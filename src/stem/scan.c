@@ -74,17 +74,6 @@ static void scan_code(struct scan *s)
     }
 }
 
-/* PLT entries have an FDE too, one for the whole section; they are doors, not functions. */
-static bool is_plt(const struct stem_object *o, const struct stem_fde *fde)
-{
-    const uint8_t *p = (const uint8_t *)(o->base + fde->offset);
-    if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4))
-        p += 4;
-    if (*p == 0xf2)
-        p++;
-    return (p[0] == 0xff && p[1] == 0x25) || (p[0] == 0xff && p[1] == 0x35);
-}
-
 void stem_scan_functions(struct stem_object *o)
 {
     struct scan s = {.object = o};
@@ -96,7 +85,7 @@ void stem_scan_functions(struct stem_object *o)
     for (uint32_t i = 0; i < o->fde_count; i++) {
         struct stem_fde *fde = &s.fdes[s.count];
         if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
-            !is_plt(o, fde) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
+            !stem_fde_is_plt(fde, o) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
             s.count++;
     }
     stem_object_each_pointer(o, mark_called, &s);

@@ -169,6 +169,14 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     emit_load_tls(&e->p, RAX, rax);
     emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
     emit_u32(&e->p, (uint32_t)to);
+    if (e->unit->range_count == 1) { /* outside the only range: a tail call */
+        emit_rel32(outside, e->p, 0);
+        emit_load_tls(&e->p, RCX, rcx);
+        emit_load_tls(&e->p, RAX, rax);
+        emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
+        emit_u32(&e->p, (uint32_t)to);
+        outside = unknown;
+    }
     emit_rel32(outside, e->p, 0);
     emit_rel32(unknown, e->p, 0);
     emit_load_tls(&e->p, RCX, rcx);

@@ -88,7 +88,8 @@ static bool take_fragment(struct stem_unit *u, uint32_t offset)
     struct stem_fde fde;
     if (range_of(u, offset))
         return true;
-    if (!stem_fde_find(&fde, u->object, offset) || stem_function_containing(u->object, offset))
+    if (!stem_fde_find(&fde, u->object, offset) || stem_fde_is_plt(&fde, u->object) ||
+        stem_function_containing(u->object, offset))
         return true; /* another function, or no known code: a jump there leaves the unit */
     return decode_range(u, fde.offset, fde.bytes);
 }
