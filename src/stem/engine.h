@@ -213,6 +213,8 @@ bool stem_cfi_row(struct stem_cfi_row *row, const struct stem_object *object, ui
 bool stem_fde_read(struct stem_fde *fde, const struct stem_object *object, const uint8_t *record);
 /* PLT entries have an FDE too, one for the whole section; they are doors, not functions or fragments. */
 bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *object);
+/* Forgets rows that backtraces remember: an object is gone. */
+void stem_frames_forget(void);
 /* Does the FDE begin as a function does (CFA = rsp + 8)? Also false for signal trampolines. */
 bool stem_cfi_begins_as_function(const struct stem_object *object, const struct stem_fde *fde);
 /* One step outward: from a frame whose pc is an instruction (exact) or a return address (exact = false), cache
@@ -310,6 +312,9 @@ extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], ste
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);
+/* The same for one word, as cheap as a load. */
+bool stem_safe_read(uint64_t *word, uintptr_t address);
+extern uint8_t stem_safe_read_from[];
 void stem_resume(const struct stem_context *context) __attribute__((noreturn));
 uint64_t stem_on_stack(uint64_t (*function)(void *), void *argument, void *stack_top);
 void stem_save_vector(void *area);

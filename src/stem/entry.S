@@ -174,6 +174,18 @@ stem_safe_copy_failed:
         ret
         .size   stem_safe_copy, . - stem_safe_copy
 
+/* bool stem_safe_read(uint64_t *word, uintptr_t address): the same for one word, without the cost of a copy. */
+        .globl  stem_safe_read, stem_safe_read_from
+        .hidden stem_safe_read, stem_safe_read_from
+        .type   stem_safe_read, @function
+stem_safe_read:
+stem_safe_read_from:
+        mov     (%rsi), %rax
+        mov     %rax, (%rdi)
+        mov     $1, %eax
+        ret
+        .size   stem_safe_read, . - stem_safe_read
+
 /* uint64_t stem_on_stack(function, argument, stack_top) */
         .globl  stem_on_stack
         .hidden stem_on_stack

@@ -344,7 +344,7 @@ bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact)
     for (unsigned r = 0; r < DWARF_REGISTERS; r++)
         if (row.saved & 1u << r) {
             uint64_t word;
-            if (!stem_safe_copy(&word, (const void *)(value + (uint64_t)(int64_t)row.saved_at[r]), 8))
+            if (!stem_safe_read(&word, value + (uint64_t)(int64_t)row.saved_at[r]))
                 return false;
             frame->reg[r] = word;
         }
@@ -352,18 +352,69 @@ bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact)
     return frame->reg[DWARF_RA] != 0;
 }
 
+/* ---- backtraces ------------------------------------------------------------------------------------------ */
+
+/* Every allocation wants one, so rows are remembered by return address. Compiled code finds its frame from rsp or rbp; of the
+   callee-saved registers only rbp matters to that. An entry is read and written without a lock: `check` covers the other
+   words, and a torn entry does not match. */
+struct remembered {
+    uint64_t check, row, application_pc;
+};
+enum { REMEMBERED = 8192, ROW_BY_RBP = 1, ROW_SAVES_RBP = 2, ROW_END = 4 };
+static struct remembered rows[REMEMBERED];
+
+void stem_frames_forget(void)
+{
+    for (unsigned i = 0; i < REMEMBERED; i++)
+        rows[i].check = 0;
+}
+
+static uint64_t check_of(uint64_t pc, uint64_t row, uint64_t application_pc)
+{
+    return pc ^ (row << 17 | row >> 47) ^ (application_pc << 31 | application_pc >> 33) ^
+           0x9e3779b97f4a7c15ull;
+}
+
+/* row: CFA offset in bits 8..31, place of the saved rbp relative to the CFA in bits 32..63, flags below. */
+static void look_up(uint64_t *row, uint64_t *application_pc, uintptr_t pc)
+{
+    struct remembered *r = &rows[(pc ^ pc >> 13) % REMEMBERED];
+    *row = r->row;
+    *application_pc = r->application_pc;
+    if (r->check == check_of(pc, *row, *application_pc))
+        return;
+    *application_pc = stem_application_pc(pc, false);
+    struct stem_object *object = stem_object_of(*application_pc);
+    struct stem_cfi_row cfi;
+    if (!object || !stem_cfi_row(&cfi, object, (uint32_t)(*application_pc - object->base - 1)) ||
+        (cfi.cfa_register != DWARF_RSP && cfi.cfa_register != DWARF_RBP) || cfi.cfa_offset < 0 ||
+        cfi.cfa_offset >= 1 << 24 || !(cfi.saved & 1u << DWARF_RA) || cfi.saved_at[DWARF_RA] != -8)
+        *row = ROW_END;
+    else
+        *row =
+            (uint64_t)cfi.cfa_offset << 8 | (cfi.cfa_register == DWARF_RBP ? ROW_BY_RBP : 0) |
+            (cfi.saved & 1u << DWARF_RBP ? ROW_SAVES_RBP | (uint64_t)(uint32_t)cfi.saved_at[DWARF_RBP] << 32
+                                         : 0);
+    r->row = *row;
+    r->application_pc = *application_pc;
+    r->check = check_of(pc, *row, *application_pc);
+}
+
 unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
 {
-    struct stem_frame frame = {0};
-    uintptr_t cfa;
     unsigned n = 0;
-    frame.reg[DWARF_RSP] = sp;
-    frame.reg[DWARF_RBP] = rbp;
-    frame.reg[DWARF_RA] = pc;
-    while (n < room && frame.reg[DWARF_RA]) {
-        frames[n++] = stem_application_pc(frame.reg[DWARF_RA], false);
-        if (!stem_frame_step(&frame, &cfa, false))
+    while (n < room && pc) {
+        uint64_t row, application_pc;
+        look_up(&row, &application_pc, pc);
+        frames[n++] = application_pc;
+        if (row & ROW_END)
             break;
+        uintptr_t cfa = (row & ROW_BY_RBP ? rbp : sp) + (row >> 8 & 0xffffff);
+        if (cfa <= sp || cfa & 7 || !stem_safe_read(&pc, cfa - 8))
+            break;
+        if (row & ROW_SAVES_RBP && !stem_safe_read(&rbp, cfa + (uint64_t)(int64_t)(int32_t)(row >> 32)))
+            break;
+        sp = cfa;
     }
     return n;
 }

@@ -28,7 +28,10 @@ static uint32_t keep(const uintptr_t *frames, unsigned count)
 {
     if (!count)
         return 0;
-    uint64_t hash = core_hash(CORE_HASH_SEED, frames, count * sizeof *frames);
+    uint64_t hash = CORE_HASH_SEED;
+    for (unsigned i = 0; i < count; i++) /* by words: by bytes it was half the cost of a malloc */
+        hash = (hash ^ frames[i]) * 0x9e3779b97f4a7c15ull;
+    hash ^= hash >> 32;
     uint32_t number = 0;
     stem_heap_lock(&lock);
     if (!words && (table = stem_pages_map(TABLE * sizeof *table)))

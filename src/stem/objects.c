@@ -536,7 +536,7 @@ void stem_objects_refresh(void)
         for (const struct link_map *m = loader->r_map; m && !present; m = m->l_next)
             present = m->l_addr == objects[i].base;
         if (!present) /* its cache stays mapped: a stale return address must not become somebody else's code */
-            objects[i].gone = true;
+            objects[i].gone = true, stem_frames_forget();
     }
     bool first = true;
     for (const struct link_map *m = loader->r_map; m; m = m->l_next, first = false) {

@@ -119,6 +119,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
         u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stem_safe_copy_failed;
         return;
     }
+    if (pc == (uintptr_t)stem_safe_read_from) {
+        u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stem_safe_copy_failed;
+        return;
+    }
     frame_of_ucontext(&frame, u);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
     if (info->si_code > 0 && signal != SIGABRT && stem_armed()) {
