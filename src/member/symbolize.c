@@ -193,15 +193,55 @@ static uint32_t kind_of(const struct wire_fault *record)
     }
 }
 
+static bool is_own(const struct member *member, const char *path)
+{
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
+        if (member->objects[i].known && member->objects[i].own && !strcmp(member->objects[i].path, path))
+            return true;
+    return false;
+}
+
+/* An abort that no checked call foresaw: the C library's functions between it and the program say why. */
+static void refine_abort(const struct member *member, struct report_fault *fault)
+{
+    static const struct {
+        const char *function;
+        enum core_fault_kind kind;
+        enum core_detector detector;
+    } reasons[] = {
+        {"__stack_chk_fail", CORE_FAULT_STACK_SMASH,
+         CORE_DETECTOR_CANARY}, /* calls __fortify_fail: it goes first */
+        {"__assert_fail", CORE_FAULT_ASSERTION, CORE_DETECTOR_SIGNAL},
+        {"__assert_perror_fail", CORE_FAULT_ASSERTION, CORE_DETECTOR_SIGNAL},
+        {"__chk_fail", CORE_FAULT_FORTIFY, CORE_DETECTOR_SIGNAL},
+        {"__fortify_fail", CORE_FAULT_FORTIFY, CORE_DETECTOR_SIGNAL},
+    };
+    for (size_t r = 0; r < sizeof reasons / sizeof *reasons; r++)
+        for (unsigned i = 0; i < fault->stack.count; i++) {
+            const struct report_frame *f = &fault->stack.frame[i];
+            if (f->object && is_own(member, f->object))
+                break; /* the program's own code from here on */
+            if (f->function && !strcmp(f->function, reasons[r].function)) {
+                fault->kind = core_fault_name(reasons[r].kind);
+                fault->detected_by = core_detector_name(reasons[r].detector);
+                return;
+            }
+        }
+}
+
+/* The id names a place and a kind, and is the same in every process and on every machine: no addresses in it. */
 static void set_id(struct report_fault *fault)
 {
-    uint64_t site = fault->stack.count ? fault->stack.frame[0].offset : 0;
     uint64_t hash = core_hash(CORE_HASH_SEED, fault->build_id, strlen(fault->build_id));
     hash = core_hash(hash, &fault->offset, sizeof fault->offset);
     hash = core_hash(hash, fault->kind, strlen(fault->kind));
-    /* A site outside the program's own code has no fixed offset when its object is unknown. */
-    if (fault->stack.count && fault->stack.frame[0].object)
-        hash = core_hash(hash, &site, sizeof site);
+    for (unsigned i = 0; i < fault->stack.count; i++) {
+        const struct report_frame *f = &fault->stack.frame[i];
+        if (!f->object || !fault->object || strcmp(f->object, fault->object) != 0)
+            continue; /* the C library's part of the way does not tell places apart */
+        hash = core_hash(hash, &f->offset, sizeof f->offset);
+        break;
+    }
     snprintf(fault->id, sizeof fault->id, "%016" PRIx64, hash);
 }
 
@@ -232,6 +272,8 @@ void member__report(struct member *member, struct report_fault *fault, const str
     resolve_frames(member, &fault->free_stack, record->free_stack, record->free_frames, WIRE_HEAP_FRAMES_MAX,
                    false);
     blame(member, fault, record);
+    if (record->is_crash && kind_of(record) == CORE_FAULT_ABORT)
+        refine_abort(member, fault);
     if (record->outcome == CORE_OUTCOME_UNDONE && record->rescue < WIRE_FUNCTIONS_MAX) {
         struct object *object = owner(member, record->rescue);
         fault->undone = true;

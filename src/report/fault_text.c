@@ -43,27 +43,42 @@ static void put_function(FILE *out, const char *function, uint64_t offset)
         fprintf(out, "function 0x%" PRIx64, offset);
 }
 
+static bool same_place(const struct report_frame *a, const struct report_frame *b)
+{
+    return a->offset == b->offset && a->object == b->object;
+}
+
+static void put_frame(FILE *out, unsigned number, const struct report_frame *f)
+{
+    fprintf(out, "    #%-2u ", number);
+    if (f->function) {
+        put_safe(out, f->function);
+        if (f->into)
+            fprintf(out, "+0x%" PRIx64, f->into);
+        fputc(' ', out);
+    }
+    if (f->file) {
+        put_safe(out, base_name(f->file));
+        fprintf(out, ":%u ", f->line);
+    }
+    put_place(out, f->object, f->offset);
+    fputc('\n', out);
+}
+
 static void put_stack(FILE *out, const char *title, const struct report_stack *stack)
 {
     if (!stack->count)
         return;
     if (title)
         fprintf(out, "  %s\n", title);
-    for (unsigned i = 0; i < stack->count; i++) {
-        const struct report_frame *f = &stack->frame[i];
-        fprintf(out, "    #%-2u ", i);
-        if (f->function) {
-            put_safe(out, f->function);
-            if (f->into)
-                fprintf(out, "+0x%" PRIx64, f->into);
-            fputc(' ', out);
-        }
-        if (f->file) {
-            put_safe(out, base_name(f->file));
-            fprintf(out, ":%u ", f->line);
-        }
-        put_place(out, f->object, f->offset);
-        fputc('\n', out);
+    for (unsigned i = 0, next; i < stack->count; i = next) {
+        put_frame(out, i, &stack->frame[i]);
+        for (next = i + 1; next < stack->count && same_place(&stack->frame[i], &stack->frame[next]);)
+            next++;
+        if (next - i > 2)
+            fprintf(out, "    ... the same again, to #%u\n", next - 1);
+        else
+            next = i + 1;
     }
 }
 

@@ -1,5 +1,6 @@
 /* The program that test_member supervises: a few functions to be listed, named and blamed. The runtime's part
    is played by fake_stem.c, which is preloaded into it. */
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
         void (*volatile nowhere)(void) = (void (*)(void))8;
         nowhere();
     }
+    if (argc > 1 && !strcmp(argv[1], "assert"))
+        assert(argc == 1);
     if (argc > 1 && !strcmp(argv[1], "wait"))
         for (int i = 0; i < 100; i++)
             usleep(100000);

@@ -141,7 +141,8 @@ static void on_crash(int number, siginfo_t *info, void *context)
                                   REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                   REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
     const ucontext_t *interrupted = context;
-    struct wire_fault *fault = fill_fault(0, CORE_FAULT_NULL_DEREFERENCE);
+    struct wire_fault *fault =
+        fill_fault(0, number == SIGABRT ? CORE_FAULT_ABORT : CORE_FAULT_NULL_DEREFERENCE);
     fault->detector = CORE_DETECTOR_SIGNAL;
     fault->outcome = CORE_OUTCOME_CRASHED;
     fault->signal = number;
@@ -250,4 +251,5 @@ __attribute__((constructor)) static void start(void)
         _exit(fill_fault(7, CORE_FAULT_ABORT)->state == WIRE_FAULT_FILLING ? 9 : 1);
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
 }

@@ -102,6 +102,19 @@ static void text_is_golden(void **state)
     free(text);
 }
 
+static void recursion_is_folded(void **state)
+{
+    (void)state;
+    struct report_fault deep = {.kind = "stack-overflow", .stack = {.count = 32}};
+    for (unsigned i = 0; i < 32; i++)
+        deep.stack.frame[i] =
+            (struct report_frame){.function = i < 30 ? "descend" : "main", .offset = i < 30 ? 16 : 64};
+    char *text = as_text(&deep, false);
+    assert_non_null(strstr(text, "    #0  descend (0x10)\n    ... the same again, to #29\n"
+                                 "    #30 main (0x40)\n    #31 main (0x40)\n"));
+    free(text);
+}
+
 static void json_is_golden(void **state)
 {
     (void)state;
@@ -164,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_golden),
+        cmocka_unit_test(recursion_is_folded),
         cmocka_unit_test(json_is_golden),
         cmocka_unit_test(tally_counts_identical_faults),
     };

@@ -193,6 +193,20 @@ static void crash_is_unwound(void **state)
     member_close(member);
 }
 
+static void abort_is_explained(void **state)
+{
+    (void)state;
+    struct seen seen;
+    struct member *member = open_member(&seen);
+    begin(member, "run", "assert");
+    int status = finish(member);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_int_equal(seen.faults, 1);
+    assert_string_equal(seen.fault[0].kind, "assertion");
+    assert_string_equal(seen.fault[0].stack.frame[seen.fault[0].stack.count - 1].function, "_start");
+    member_close(member);
+}
+
 static void dead_process_gives_slot_back(void **state)
 {
     (void)state;
@@ -326,6 +340,7 @@ int main(void)
         cmocka_unit_test(faults_are_reported),
         cmocka_unit_test(crash_is_unwound),
         cmocka_unit_test(dead_process_gives_slot_back),
+        cmocka_unit_test(abort_is_explained),
         cmocka_unit_test(hostile_page_is_survived),
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(bad_programs_are_refused),
