@@ -22,18 +22,18 @@
 
 #include "core/core.h"
 
-#define WIRE_CONTROL_MAGIC     0x31304f4455545354ull /* "TSTUDO01" */
-#define WIRE_CONTROL_VERSION   1u
-#define WIRE_CONTROL_VARIABLE  "TESTUDO_CONTROL"
-#define WIRE_OBJECTS_MAX       256u
-#define WIRE_FUNCTIONS_MAX     (1u << 18)
-#define WIRE_FAULTS_MAX        64u
-#define WIRE_FRAMES_MAX        32u
-#define WIRE_HEAP_FRAMES_MAX   16u
-#define WIRE_STACK_COPY_BYTES  16384u
-#define WIRE_PATTERNS_BYTES    2048u
-#define WIRE_NO_OBJECT         0xffffffffu
-#define WIRE_NO_FUNCTION       0xffffffffu
+#define WIRE_CONTROL_MAGIC    0x31304f4455545354ull /* "TSTUDO01" */
+#define WIRE_CONTROL_VERSION  1u
+#define WIRE_CONTROL_VARIABLE "TESTUDO_CONTROL"
+#define WIRE_OBJECTS_MAX      256u
+#define WIRE_FUNCTIONS_MAX    (1u << 18)
+#define WIRE_FAULTS_MAX       64u
+#define WIRE_FRAMES_MAX       32u
+#define WIRE_HEAP_FRAMES_MAX  16u
+#define WIRE_STACK_COPY_BYTES 16384u
+#define WIRE_PATTERNS_BYTES   2048u
+#define WIRE_NO_OBJECT        0xffffffffu
+#define WIRE_NO_FUNCTION      0xffffffffu
 
 /* How functions are translated: one choice for the whole process, made at start. */
 enum wire_mode {
@@ -89,20 +89,21 @@ struct wire_object {
 
 /* One function. */
 struct wire_function {
-    uint32_t offset;  /* runtime: entry, relative to the object's load address (its ELF virtual address) */
-    uint32_t bytes;   /* runtime: of its main part */
-    uint8_t refusal;  /* runtime: enum core_refusal */
-    uint8_t returns;  /* supervisor: enum wire_returns */
-    uint8_t object;   /* runtime: index into objects[] */
-    uint8_t patched;  /* runtime: 1 when its entry was patched in at least one process */
-    uint32_t aborts;  /* runtime: calls aborted, atomic */
+    uint32_t offset; /* runtime: entry, relative to the object's load address (its ELF virtual address) */
+    uint32_t bytes;  /* runtime: of its main part */
+    uint8_t refusal; /* runtime: enum core_refusal */
+    uint8_t returns; /* supervisor: enum wire_returns */
+    uint8_t object;  /* runtime: index into objects[] */
+    uint8_t patched; /* runtime: 1 when its entry was patched in at least one process */
+    uint32_t aborts; /* runtime: calls aborted, atomic */
 };
 
 /* One code address in a fault record. */
 struct wire_frame {
     uint32_t object; /* index, or WIRE_NO_OBJECT: `offset` is an absolute address */
     uint32_t reserved;
-    uint64_t offset; /* relative to the object's load address; of a return address: as it stands on the stack */
+    /* relative to the object's load address; of a return address: as it stands on the stack */
+    uint64_t offset;
 };
 
 /* Where the accessed address lies. */
