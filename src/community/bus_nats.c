@@ -351,7 +351,7 @@ static int bus_start(struct community_bus *calls, struct base_error *error,
     struct nats_bus *bus = self(calls);
     bus->on_change = on_change;
     bus->change_ctx = ctx;
-    if (pthread_create(&bus->keeper, NULL, keep, bus))
+    if (community_thread(&bus->keeper, keep, bus))
         return base_fail(error, BASE_EXIT_FAILURE, "cannot start a thread for the engine");
     bus->started = true;
     return 0;

@@ -35,6 +35,7 @@ struct community_identity {
     uint8_t secret[64]; /* Ed25519 secret key of certificate.key */
     char *nats_jwt;     /* credentials at the engine; owned */
     char nats_seed[64];
+    uint32_t number;               /* order of invitation, from 0: which slice a member takes */
     char urls[1024];               /* comma-separated, may be empty */
     char url_file[COMMUNITY_PATH]; /* file that holds the engine's present URL, or empty */
     char state[COMMUNITY_PATH];    /* folder for what has to survive a restart */
@@ -176,6 +177,7 @@ void community_send_status(struct community_session *session, const struct wire_
 struct community_session_state {
     unsigned queued, vaccines;
     bool up;
+    bool answered; /* the steward has answered an ask since the last connection: we have what there is */
 };
 struct community_session_state community_session_state(struct community_session *session);
 /* Time-driven work: resends, periodic ask. `now_ns` is CLOCK_MONOTONIC. */

@@ -178,13 +178,21 @@ static int write_invitation(struct base_error *error, const char *path, const ch
         free(jwt);
         return -1;
     }
-    json_t *of_name = json_object_get(issued, name);
+    json_t *of_name = json_object_get(issued, name), *other;
+    json_int_t number =
+        of_name ? json_integer_value(json_object_get(json_array_get(of_name, 0), "number")) : 0;
+    const char *key_of_other;
     if (!of_name) {
         of_name = json_array();
+        json_object_foreach(issued, key_of_other, other)
+        {
+            const char *has = json_string_value(json_object_get(json_array_get(other, 0), "role"));
+            number += has && !strcmp(has, role_names[role]);
+        }
         json_object_set_new(issued, name, of_name);
     }
-    json_array_append_new(of_name, json_pack("{s:I,s:s,s:s}", "serial", (json_int_t)certificate.serial,
-                                             "nats", user, "role", role_names[role]));
+    json_array_append_new(of_name, json_pack("{s:I,s:s,s:s,s:I}", "serial", (json_int_t)certificate.serial,
+                                             "nats", user, "role", role_names[role], "number", number));
     if (write_list(error, folder, "issued.json", issued)) {
         free(jwt);
         return -1;
@@ -193,10 +201,10 @@ static int write_invitation(struct base_error *error, const char *path, const ch
         snprintf(absolute, sizeof absolute, "%s", folder);
     char url_file[PATH_MAX + 8];
     snprintf(url_file, sizeof url_file, "%s/url", absolute);
-    json_t *json = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "testudo", "invitation",
+    json_t *json = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "testudo", "invitation",
                              "version", 1, "community", secrets->name, "name", name, "role", role_names[role],
                              "secret", seed_text, "certificate", certificate_text, "nats_seed", user_seed,
-                             "nats_jwt", jwt, "url_file", url_file, "urls", "");
+                             "nats_jwt", jwt, "url_file", url_file, "urls", "", "number", number);
     free(jwt);
     sodium_memzero(seed, sizeof seed);
     sodium_memzero(seed_text, sizeof seed_text);
@@ -412,6 +420,7 @@ static int read_invitation(struct base_error *error, struct community_identity *
         bad = memcmp(key, identity->certificate.key, 32) ||
               !community_certificate_genuine(&identity->certificate);
     }
+    identity->number = (uint32_t)json_integer_value(json_object_get(json, "number"));
     if (!bad)
         identity->nats_jwt = strdup(jwt);
     json_decref(json);

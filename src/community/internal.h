@@ -5,12 +5,15 @@
 #include "community/community.h"
 
 #include <jansson.h>
+#include <pthread.h>
 
 /* ---- keys.c
  * --------------------------------------------------------------------------------------------------- */
 
 /* libsodium, once. Aborts when it cannot start: nothing here works without it. */
 void community_crypto_start(void);
+/* A thread with all signals blocked, like those it makes: handlers run on the caller's threads. Returns 0, or an errno. */
+int community_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 /* Ed25519 key pair from a 32-byte seed. */
 void community_key_pair(uint8_t key[32], uint8_t secret[64], const uint8_t seed[32]);
 /* Fills and signs a certificate; the serial is the present time. */

@@ -94,7 +94,6 @@ static void send_ask(struct community_session *s, uint64_t now_ns)
                            .token = ++s->ask_token,
                            .manifest_sequence = s->manifest_sequence,
                            .held = list};
-    s->ask_answered = false;
     s->next_ask_ns = now_ns + ASK_SOON_NS;
     if (list && data) {
         for (unsigned i = 0; i < s->held_count; i++) {
@@ -317,6 +316,7 @@ static void on_change(void *ctx, bool up)
     uint64_t now = base_monotonic_ns();
     pthread_mutex_lock(&s->lock);
     s->up = up;
+    s->ask_answered = false;
     for (unsigned i = 0; up && i < s->pending_count; i++) {
         s->pending[i].wait_ns = FIRST_RETRY_NS;
         send_pending(s, &s->pending[i], now);
@@ -409,7 +409,7 @@ void community_send_status(struct community_session *s, const struct wire_status
 struct community_session_state community_session_state(struct community_session *s)
 {
     pthread_mutex_lock(&s->lock);
-    struct community_session_state state = {s->pending_count, s->held_count, s->up};
+    struct community_session_state state = {s->pending_count, s->held_count, s->up, s->up && s->ask_answered};
     pthread_mutex_unlock(&s->lock);
     return state;
 }
@@ -552,7 +552,7 @@ int community_join(struct base_error *error, struct community_session **out,
         bus->subscribe(bus, error, "manifest", NULL, on_told, s) ||
         bus->subscribe(bus, error, inbox, NULL, on_inbox, s) || bus->start(bus, error, on_change, s))
         goto fail;
-    s->ticks = ticks && !pthread_create(&s->ticker, NULL, tick_thread, s);
+    s->ticks = ticks && !community_thread(&s->ticker, tick_thread, s);
     *out = s;
     return 0;
 fail:

@@ -322,18 +322,23 @@ static bool seen_before(const struct community_steward *s, const uint8_t id[WIRE
     return false;
 }
 
+static void add_count(uint32_t *sum, uint32_t count)
+{
+    *sum = *sum > UINT32_MAX - count ? UINT32_MAX : *sum + count;
+}
+
 /* What a further alert says about a vaccine. Returns whether members have to be told. */
 static bool judge(struct community_steward *s, struct class *c, const struct wire_alert *alert,
                   bool new_member)
 {
     struct wire_vaccine *v = &c->vaccine;
     uint8_t before = v->state;
-    v->alerts += v->alerts < UINT32_MAX;
+    add_count(&v->alerts, alert->count);
     v->members = (uint16_t)c->member_count;
     if (alert->outcome == CORE_OUTCOME_UNDONE)
-        v->undone += v->undone < UINT32_MAX;
+        add_count(&v->undone, alert->count);
     else if (alert->outcome == CORE_OUTCOME_CRASHED && alert->is_protected)
-        v->crashed += v->crashed < UINT32_MAX;
+        add_count(&v->crashed, alert->count);
     if (v->state == WIRE_VACCINE_PROPOSED && v->undone > 0)
         v->state = WIRE_VACCINE_TRIED;
     if (v->state == WIRE_VACCINE_TRIED && v->undone >= s->policy.adopt_after && v->undone > v->crashed)

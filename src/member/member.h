@@ -9,6 +9,7 @@
 #define MEMBER_MEMBER_H
 
 #include "base/base.h"
+#include "community/community.h"
 #include "image/image.h"
 #include "report/report.h"
 #include "wire/wire.h"
@@ -81,6 +82,10 @@ int member_pid(const struct member *member);
 /* Sends a signal to the program. Context: any thread. */
 void member_signal(struct member *member, int signal);
 
+/* The last TERM, INT or QUIT that came, 0 none: whoever restarts programs must not restart one that was to end.
+   Context: any thread. */
+int member_stop_signal(void);
+
 /* Sets the level of one function in all processes of the program, at once: one byte store. Returns how many
    entries have it (0: not loaded; the level hook will be asked when it is). Context: any thread. */
 unsigned member_set_level(struct member *member, const uint8_t *build_id, size_t build_id_bytes,
@@ -123,5 +128,56 @@ struct member_backoff {
 };
 /* Returns the pause in milliseconds. In: how long the program has lived. */
 unsigned member_backoff_ms(struct member_backoff *backoff, uint64_t lived_ns);
+
+/* What a report calls bit `bit` of enum wire_not_undone. Returns NULL when there is no such bit. */
+const char *member_not_undone_name(unsigned bit);
+
+/* ---- one member of a community (agent.c) --------------------------------------------------------------- */
+
+enum member_watch {
+    MEMBER_WATCH_SLICE, /* what the manifest gives this member */
+    MEMBER_WATCH_ALL,
+    MEMBER_WATCH_NONE, /* vaccines only */
+};
+enum member_restart { MEMBER_RESTART_CRASH, MEMBER_RESTART_ALWAYS, MEMBER_RESTART_NEVER };
+
+enum member_event_kind {
+    MEMBER_EVENT_STARTED,  /* pid */
+    MEMBER_EVENT_ENDED,    /* pid, status, pause_ms: until the restart; restarts: whether there is one */
+    MEMBER_EVENT_FAULT,    /* fault */
+    MEMBER_EVENT_VACCINE,  /* vaccine, entries: how many functions of the program changed their level by it */
+    MEMBER_EVENT_MANIFEST, /* bytes */
+    MEMBER_EVENT_LINK,     /* up */
+    MEMBER_EVENT_RECEIPT,  /* verdict */
+};
+/* What a member does and hears; the fields that the kind names. */
+struct member_event {
+    enum member_event_kind kind;
+    uint64_t time_ns; /* CLOCK_REALTIME */
+    int pid, status;
+    unsigned pause_ms, entries;
+    bool up, restarts;
+    size_t bytes;
+    unsigned verdict; /* enum wire_verdict */
+    const struct report_fault *fault;
+    const struct wire_vaccine *vaccine;
+};
+
+struct member_agent_options {
+    struct member_options member;
+    const struct community_identity *identity;
+    enum member_watch watch;
+    const char *functions; /* watched besides: comma-separated patterns as of image_matches, or NULL */
+    enum member_restart restart;
+    /* Every event; never two at a time. Context: the caller's thread and threads of the bus. NULL: not wanted. */
+    void (*event)(void *context, const struct member_event *event);
+    void *context;
+};
+
+/* A member: joins, starts the program with what the community knows already, tells of its faults, applies vaccines,
+   and starts it again when it dies; until it ends for good. Works without an engine. Returns 0 and `*status`, as
+   waitpid gave it for the program's last end; or -1 with `error`. Context: main thread; installs signal handlers. */
+int member_agent_run(struct base_error *error, int *status, const struct member_agent_options *options,
+                     char *const argv[]);
 
 #endif

@@ -92,6 +92,11 @@ struct sites {
 void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record,
                     const struct sites *crash);
 
+/* tell.c: the alert that a fault report makes; the id is left to the session. */
+void member__alert_of(struct wire_alert *alert, const struct report_fault *fault);
+/* The alert for a program that a signal ended without a fault record. */
+void member__alert_of_death(struct wire_alert *alert, int signal);
+
 /* crash.c: unwinds the waiting process of `record` from outside. Returns false when it cannot be read. */
 bool member__unwind(struct member *member, struct sites *sites, const struct wire_fault *record);
 

@@ -33,11 +33,21 @@ static void on_child(int number)
     errno = saved;
 }
 
+/* Last signal that asked for an end, whoever got it: the program may have been dead already. */
+static volatile sig_atomic_t stop_signal;
+
+int member_stop_signal(void)
+{
+    return stop_signal;
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     (void)context;
     int saved = errno;
     pid_t target = signal_target;
+    if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
+        stop_signal = number;
     /* The terminal's own signals (SI_KERNEL) go to the whole foreground group: the program has this one
      * already. */
     if (target > 0 && info->si_code != SI_KERNEL && info->si_pid != target)

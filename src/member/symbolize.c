@@ -17,6 +17,14 @@ static const struct {
     {WIRE_NOT_UNDONE_LARGE, "a library call that wrote more than the log takes"},
 };
 
+const char *member_not_undone_name(unsigned bit)
+{
+    for (size_t i = 0; i < sizeof not_undone / sizeof *not_undone; i++)
+        if (bit < 32 && not_undone[i].bit == 1u << bit)
+            return not_undone[i].text;
+    return NULL;
+}
+
 static void resolve(struct member *member, struct report_frame *frame, const struct site *site)
 {
     *frame = (struct report_frame){.object = site->path, .offset = site->offset};

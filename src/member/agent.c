@@ -1,0 +1,400 @@
+/* One member of a community: between the program (page, restarts) and the bus (alerts, vaccines, manifest).
+
+   Locks, outer first: the session's (around its callbacks), `apply`, the member's, `table`. The level hook runs under the
+   member's lock and takes `table` alone; `apply` is held from reading the table to storing the byte, so that
+   whoever stores last has read what is newest. */
+#define _GNU_SOURCE
+#include "member/private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SERVE_MS = 100, STATUS_MS = 1000, REPEAT_MS = 1000, CLASSES_MAX = 256, LEAVE_MS = 1000 };
+/* How long a starting member waits: for the engine, and for the steward's answer. A program must not wait for either for
+   long; one that starts without them is as well off as before it had a community. */
+enum { LINK_WAIT_MS = 600, ANSWER_WAIT_MS = 1500 };
+#define MS 1000000ull
+
+/* A function under a vaccine. */
+struct protected
+{
+    uint8_t id[WIRE_ID_BYTES];
+    struct wire_place place;
+    bool withdrawn;
+};
+
+/* Equal faults: the first is told at once, the others once a second by number. */
+struct class
+{
+    char id[17];
+    uint8_t outcome;
+    uint32_t waiting;
+    uint64_t told_ns;
+    struct wire_alert alert;
+};
+
+struct agent {
+    const struct member_agent_options *options;
+    struct member *member;
+    struct community_session *session;
+    struct class *classes;
+    unsigned class_count;
+    int fault_pid; /* process of the last fault record */
+    uint32_t crashes, restarts;
+    uint64_t started_ns, next_status_ns;
+    bool running;
+
+    pthread_mutex_t apply;
+    pthread_mutex_t table; /* all below */
+    struct protected *list;
+    unsigned count, room;
+    uint32_t applied;
+
+    pthread_mutex_t events;
+};
+
+static void tell(struct agent *agent, struct member_event *event)
+{
+    if (!agent->options->event)
+        return;
+    pthread_mutex_lock(&agent->events);
+    event->time_ns = base_realtime_ns();
+    agent->options->event(agent->options->context, event);
+    pthread_mutex_unlock(&agent->events);
+}
+
+/* ---- levels ------------------------------------------------------------------------------------------------------ */
+
+static bool under_vaccine(struct agent *agent, const uint8_t *build_id, size_t bytes, uint64_t offset)
+{
+    bool found = false;
+    pthread_mutex_lock(&agent->table);
+    for (unsigned i = 0; i < agent->count && !found; i++)
+        found = !agent->list[i].withdrawn && agent->list[i].place.offset == offset &&
+                agent->list[i].place.build_id_bytes == bytes &&
+                !memcmp(agent->list[i].place.build_id, build_id, bytes);
+    pthread_mutex_unlock(&agent->table);
+    return found;
+}
+
+static bool matches(const struct image *image, uint32_t offset, const char *patterns)
+{
+    char pattern[512];
+    for (const char *at = patterns; at && *at;) {
+        size_t bytes = strcspn(at, ",");
+        if (bytes && bytes < sizeof pattern) {
+            memcpy(pattern, at, bytes);
+            pattern[bytes] = 0;
+            if (image && image_matches(image, offset, pattern))
+                return true;
+        }
+        at += bytes + (at[bytes] == ',');
+    }
+    return false;
+}
+
+static enum wire_level choose_level(void *context, const struct member_object *object,
+                                    const struct member_function *function)
+{
+    struct agent *agent = context;
+    if (under_vaccine(agent, object->build_id, object->build_id_bytes, function->offset))
+        return WIRE_LEVEL_PROTECT;
+    if (agent->options->watch == MEMBER_WATCH_ALL ||
+        matches(object->image, function->offset, agent->options->functions))
+        return WIRE_LEVEL_MONITOR;
+    return WIRE_LEVEL_NATIVE;
+}
+
+/* ---- what the community says ----------------------------------------------------------------------------------------- */
+
+static void put_vaccine(struct agent *agent, const struct wire_vaccine *vaccine)
+{
+    pthread_mutex_lock(&agent->table);
+    struct protected *entry = NULL;
+    for (unsigned i = 0; i < agent->count && !entry; i++)
+        if (!memcmp(agent->list[i].id, vaccine->id, WIRE_ID_BYTES))
+            entry = &agent->list[i];
+    if (!entry && agent->count == agent->room) {
+        unsigned room = agent->room ? 2 * agent->room : 64;
+        struct protected *larger = realloc(agent->list, room * sizeof *larger);
+        if (larger) {
+            agent->list = larger;
+            agent->room = room;
+        }
+    }
+    if (!entry && agent->count < agent->room)
+        entry = &agent->list[agent->count++];
+    if (entry) {
+        memcpy(entry->id, vaccine->id, WIRE_ID_BYTES);
+        entry->place = vaccine->function;
+        entry->withdrawn = vaccine->state == WIRE_VACCINE_WITHDRAWN;
+    }
+    pthread_mutex_unlock(&agent->table);
+}
+
+static void on_vaccine(void *context, const struct wire_vaccine *vaccine)
+{
+    struct agent *agent = context;
+    const struct wire_place *place = &vaccine->function;
+    put_vaccine(agent, vaccine);
+    pthread_mutex_lock(&agent->apply);
+    /* Another vaccine may stand for the same function: another kind of fault in it. */
+    bool protect = under_vaccine(agent, place->build_id, place->build_id_bytes, place->offset);
+    enum wire_level otherwise =
+        agent->options->watch == MEMBER_WATCH_ALL ? WIRE_LEVEL_MONITOR : WIRE_LEVEL_NATIVE;
+    unsigned entries = member_set_level(agent->member, place->build_id, place->build_id_bytes, place->offset,
+                                        protect ? WIRE_LEVEL_PROTECT : otherwise);
+    pthread_mutex_unlock(&agent->apply);
+    struct member_event event = {.kind = MEMBER_EVENT_VACCINE, .vaccine = vaccine, .entries = entries};
+    tell(agent, &event);
+}
+
+static void on_manifest(void *context, const void *data, size_t bytes, uint64_t sequence)
+{
+    struct member_event event = {.kind = MEMBER_EVENT_MANIFEST, .bytes = bytes};
+    (void)data;
+    (void)sequence;
+    tell(context, &event);
+}
+
+static void on_link(void *context, bool up)
+{
+    struct member_event event = {.kind = MEMBER_EVENT_LINK, .up = up};
+    tell(context, &event);
+}
+
+static void on_receipt(void *context, const struct wire_receipt *receipt)
+{
+    struct member_event event = {.kind = MEMBER_EVENT_RECEIPT, .verdict = receipt->verdict};
+    tell(context, &event);
+}
+
+/* ---- what the program does --------------------------------------------------------------------------------------------- */
+
+static void send(struct agent *agent, struct wire_alert *alert)
+{
+    struct base_error error;
+    memset(alert->id, 0, sizeof alert->id); /* the session gives a new one */
+    if (community_send_alert(&error, agent->session, alert))
+        base_warn("%s", error.text);
+}
+
+static struct class *class_of(struct agent *agent, const struct report_fault *fault, uint8_t outcome)
+{
+    struct class *oldest = NULL;
+    for (unsigned i = 0; i < agent->class_count; i++) {
+        struct class *c = &agent->classes[i];
+        if (!strcmp(c->id, fault->id) && c->outcome == outcome)
+            return c;
+        if (!oldest || c->told_ns < oldest->told_ns)
+            oldest = c;
+    }
+    struct class *c = agent->class_count < CLASSES_MAX ? &agent->classes[agent->class_count++] : oldest;
+    if (c == oldest && c->waiting) {
+        c->alert.count = c->waiting;
+        send(agent, &c->alert);
+    }
+    memset(c, 0, sizeof *c);
+    snprintf(c->id, sizeof c->id, "%s", fault->id);
+    c->outcome = outcome;
+    return c;
+}
+
+static void on_fault(void *context, const struct report_fault *fault)
+{
+    struct agent *agent = context;
+    static struct wire_alert alert; /* large; this hook runs on one thread */
+    uint64_t now = base_monotonic_ns();
+    member__alert_of(&alert, fault);
+    agent->fault_pid = fault->pid;
+    agent->crashes += alert.outcome == CORE_OUTCOME_CRASHED;
+    alert.is_protected =
+        alert.outcome == CORE_OUTCOME_UNDONE ||
+        (alert.has_function &&
+         under_vaccine(agent, alert.function.build_id, alert.function.build_id_bytes, alert.function.offset));
+    struct class *c = class_of(agent, fault, alert.outcome);
+    c->alert = alert;
+    if (c->told_ns && now - c->told_ns < REPEAT_MS * MS) {
+        c->waiting++;
+    } else {
+        c->alert.count = c->waiting + 1;
+        c->waiting = 0;
+        c->told_ns = now;
+        send(agent, &c->alert);
+    }
+    struct member_event event = {.kind = MEMBER_EVENT_FAULT, .fault = fault, .pid = fault->pid};
+    tell(agent, &event);
+}
+
+static void tell_waiting(struct agent *agent, bool all)
+{
+    uint64_t now = base_monotonic_ns();
+    for (unsigned i = 0; i < agent->class_count; i++) {
+        struct class *c = &agent->classes[i];
+        if (!c->waiting || (!all && now - c->told_ns < REPEAT_MS * MS))
+            continue;
+        c->alert.count = c->waiting;
+        c->waiting = 0;
+        c->told_ns = now;
+        send(agent, &c->alert);
+    }
+}
+
+static void send_status(struct agent *agent, enum wire_member_state state)
+{
+    struct member_stats stats;
+    struct wire_status status = {.state = (uint8_t)state,
+                                 .interval_ms = STATUS_MS,
+                                 .started_ns = agent->started_ns,
+                                 .program_pid = member_pid(agent->member),
+                                 .crashes = agent->crashes,
+                                 .restarts = agent->restarts};
+    member_stats(agent->member, &stats);
+    status.functions = stats.functions_found;
+    status.supervised = stats.functions_supervised;
+    status.refused = stats.functions_refused;
+    status.faults = (uint32_t)stats.faults;
+    status.healed = (uint32_t)stats.healed;
+    status.counter_count = CORE_COUNTER_COUNT;
+    memcpy(status.counters, stats.counters, sizeof stats.counters);
+    pthread_mutex_lock(&agent->table);
+    for (unsigned i = 0; i < agent->count; i++)
+        status.applied += !agent->list[i].withdrawn;
+    pthread_mutex_unlock(&agent->table);
+    community_send_status(agent->session, &status);
+    agent->next_status_ns = base_monotonic_ns() + STATUS_MS * MS;
+}
+
+static void do_periodic(struct agent *agent, enum wire_member_state state)
+{
+    tell_waiting(agent, false);
+    if (base_monotonic_ns() >= agent->next_status_ns)
+        send_status(agent, state);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+
+/* A joiner is to be immune from its first instruction, if the community can be reached at all. */
+static void await_knowledge(struct agent *agent)
+{
+    uint64_t begin = base_monotonic_ns();
+    for (;;) {
+        struct community_session_state state = community_session_state(agent->session);
+        uint64_t waited = base_monotonic_ns() - begin;
+        if (state.answered || waited > (state.up ? ANSWER_WAIT_MS : LINK_WAIT_MS) * MS)
+            return;
+        poll(NULL, 0, 1);
+    }
+}
+
+static bool is_crash(int status)
+{
+    if (!WIFSIGNALED(status))
+        return false;
+    int number = WTERMSIG(status);
+    return number != SIGTERM && number != SIGINT && number != SIGHUP && number != SIGQUIT;
+}
+
+static bool is_fault_signal(int number)
+{
+    return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL ||
+           number == SIGABRT || number == SIGTRAP || number == SIGSYS;
+}
+
+/* Sleeps before a restart, but not through a signal that asks for the end. */
+static void pause_for(struct agent *agent, unsigned ms)
+{
+    uint64_t until = base_monotonic_ns() + ms * MS;
+    while (!member_stop_signal() && base_monotonic_ns() < until) {
+        uint64_t left = (until - base_monotonic_ns()) / MS + 1;
+        poll(NULL, 0, left < 50 ? (int)left : 50);
+        do_periodic(agent, WIRE_MEMBER_RESTARTING);
+    }
+}
+
+/* Runs the program once. Returns 0 and how it ended, -1 when it could not be started. */
+static int run_once(struct base_error *error, struct agent *agent, int *status, char *const argv[])
+{
+    if (member_start(error, agent->member, argv))
+        return -1;
+    struct member_event started = {.kind = MEMBER_EVENT_STARTED, .pid = member_pid(agent->member)};
+    int pid = started.pid;
+    tell(agent, &started);
+    send_status(agent, WIRE_MEMBER_RUNNING);
+    while (!member_serve(agent->member, status, SERVE_MS))
+        do_periodic(agent, WIRE_MEMBER_RUNNING);
+    tell_waiting(agent, true);
+    if (WIFSIGNALED(*status) && is_fault_signal(WTERMSIG(*status)) && agent->fault_pid != pid) {
+        static struct wire_alert alert;
+        member__alert_of_death(&alert, WTERMSIG(*status));
+        agent->crashes++;
+        send(agent, &alert);
+    }
+    return 0;
+}
+
+static int run(struct base_error *error, struct agent *agent, int *status, char *const argv[])
+{
+    struct member_backoff backoff = {0};
+    for (;;) {
+        uint64_t begin = base_monotonic_ns();
+        if (run_once(error, agent, status, argv))
+            return -1;
+        bool again = agent->options->restart == MEMBER_RESTART_ALWAYS ||
+                     (agent->options->restart == MEMBER_RESTART_CRASH && is_crash(*status));
+        struct member_event ended = {.kind = MEMBER_EVENT_ENDED, .status = *status};
+        ended.restarts = again && !member_stop_signal();
+        ended.pause_ms = ended.restarts ? member_backoff_ms(&backoff, base_monotonic_ns() - begin) : 0;
+        tell(agent, &ended);
+        if (!ended.restarts)
+            return 0;
+        send_status(agent, WIRE_MEMBER_RESTARTING);
+        pause_for(agent, ended.pause_ms);
+        if (member_stop_signal())
+            return 0;
+        agent->restarts++;
+    }
+}
+
+int member_agent_run(struct base_error *error, int *status, const struct member_agent_options *options,
+                     char *const argv[])
+{
+    struct agent *agent = calloc(1, sizeof *agent);
+    struct class *classes = calloc(CLASSES_MAX, sizeof *classes);
+    if (!agent || !classes) {
+        free(agent);
+        free(classes);
+        return base_fail(error, BASE_EXIT_FAILURE, "out of memory");
+    }
+    const struct member_hooks hooks = {.context = agent, .level = choose_level, .fault = on_fault};
+    const struct community_callbacks callbacks = {on_vaccine, on_manifest, on_link, on_receipt, agent};
+    agent->options = options;
+    agent->classes = classes;
+    agent->started_ns = base_realtime_ns();
+    pthread_mutex_init(&agent->apply, NULL);
+    pthread_mutex_init(&agent->table, NULL);
+    pthread_mutex_init(&agent->events, NULL);
+    int result = member_vet(error, argv[0]);
+    if (!result)
+        result = member_open(error, &agent->member, &options->member, &hooks);
+    if (!result)
+        result = community_join(error, &agent->session, options->identity, &callbacks, NULL, true);
+    if (!result) {
+        signal(SIGPIPE, SIG_IGN);
+        await_knowledge(agent);
+        result = run(error, agent, status, argv);
+        send_status(agent, WIRE_MEMBER_STOPPED);
+        community_leave(agent->session, LEAVE_MS);
+    }
+    member_close(agent->member);
+    free(agent->list);
+    free(classes);
+    free(agent);
+    return result;
+}
