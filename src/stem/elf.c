@@ -80,25 +80,38 @@ static const char *file_name(const char *path)
     return name;
 }
 
-void *stem_libc_symbol(const char *name)
+static void *symbol_of(const struct dynamic *d, uintptr_t base, const char *name)
 {
-    static struct dynamic libc;
-    static uintptr_t base;
-    if (!base) {
-        for (const struct link_map *map = _r_debug.r_map; map; map = map->l_next) {
-            if (core_glob("libc.so*", file_name(map->l_name)) && read_dynamic(&libc, map)) {
-                base = map->l_addr;
-                break;
-            }
-        }
-    }
-    const Elf64_Sym *s = base ? find_symbol(&libc, name) : NULL;
+    const Elf64_Sym *s = base ? find_symbol(d, name) : NULL;
     if (!s)
         return NULL;
     void *address = (void *)(base + s->st_value);
     if (ELF64_ST_TYPE(s->st_info) == STT_GNU_IFUNC)
         address = ((void *(*)(void))address)();
     return address;
+}
+
+static uintptr_t find_library(struct dynamic *d, const char *pattern)
+{
+    for (const struct link_map *map = _r_debug.r_map; map; map = map->l_next)
+        if (core_glob(pattern, file_name(map->l_name)) && read_dynamic(d, map))
+            return map->l_addr;
+    return 0;
+}
+
+void *stem_libc_symbol(const char *name)
+{
+    static struct dynamic libc;
+    static uintptr_t base;
+    if (!base)
+        base = find_library(&libc, "libc.so*");
+    return symbol_of(&libc, base, name);
+}
+
+void *stem_library_symbol(const char *pattern, const char *name)
+{
+    struct dynamic library;
+    return symbol_of(&library, find_library(&library, pattern), name);
 }
 
 bool stem_elf_is_static(uintptr_t address)

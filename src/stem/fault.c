@@ -340,6 +340,9 @@ static int check_range(struct stem_context *context, const struct stem_translati
             return 0;
         if (address > 0x7ffffffff000ull)
             return 0; /* the access itself will trap, with the right pc */
+        /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
+        if (!is_write && bytes == 8 && bad == address && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
+            return 0;
         if (!is_stale(bad, &f.frame, true))
             break;
     }

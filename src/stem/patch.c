@@ -357,6 +357,7 @@ void stem_patch_all(struct stem_object *o)
     stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
     o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
+    o->code_start = o->next;
 }
 
 /* The loader calls this empty function whenever its list of objects has changed; debuggers put a breakpoint there. */

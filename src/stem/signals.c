@@ -81,12 +81,34 @@ static void set_default(int signal)
     sys_call4(SYS_rt_sigaction, signal, &action, 0, 8);
 }
 
+/* A handler that stays installed and asks for the details repairs faults: they are the program's business. Any other only says
+   goodbye. */
+static bool application_repairs(int signal)
+{
+    const struct kernel_action *a = &application[signal];
+    return (uintptr_t)a->handler > 1 && a->flags & SA_SIGINFO && !(a->flags & SA_RESETHAND);
+}
+
+/* The trap that the application's handler was shown last. A crash reporter ends by sending itself the signal again, now with the
+   default action; what is to be reported then is where it began. */
+static struct {
+    struct stem_frame frame;
+    uintptr_t address;
+    int signal, code;
+} shown;
+
 static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct stem_frame *frame)
 {
     struct kernel_action action = application[signal];
     uintptr_t handler = (uintptr_t)action.handler;
     bool synchronous = info->si_code > 0;
     if (handler > 1) {
+        if (synchronous) {
+            shown.frame = *frame;
+            shown.address = (uintptr_t)info->si_addr;
+            shown.signal = signal;
+            shown.code = info->si_code;
+        }
         /* As the kernel would have: its mask, its one shot. The kernel restores the mask when we return. */
         uint64_t mask = action.mask | (action.flags & SA_NODEFER ? 0 : 1ull << (signal - 1));
         if (action.flags & SA_RESETHAND)
@@ -97,16 +119,17 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct ste
     }
     if (handler == 1 && !synchronous)
         return; /* ignored */
-    stem_fault_crash(frame, signal, info->si_code, (uintptr_t)info->si_addr);
+    if (!synchronous && shown.signal == signal)
+        stem_fault_crash(&shown.frame, signal, shown.code, shown.address);
+    else if (synchronous || signal == SIGABRT)
+        stem_fault_crash(frame, signal, info->si_code, (uintptr_t)info->si_addr);
     set_default(signal);
     /* Back to the instruction, which faults again, so that status and core dump are the program's own; natively, if it
        ran in the cache. A signal that was sent is sent once more. */
     u->uc_mcontext.gregs[REG_RIP] =
         (greg_t)stem_application_pc((uintptr_t)u->uc_mcontext.gregs[REG_RIP], true);
-    if (!synchronous || signal == SIGABRT) {
-        /* abort() comes here with the signal unblocked; it is blocked only while this handler runs. */
+    if (!synchronous || signal == SIGABRT)
         sys_call3(SYS_tgkill, sys_call0(SYS_getpid), sys_call0(SYS_gettid), signal);
-    }
 }
 
 static void on_fault(int signal, siginfo_t *info, void *context)
@@ -125,7 +148,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     }
     frame_of_ucontext(&frame, u);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
-    if (info->si_code > 0 && signal != SIGABRT && stem_armed()) {
+    if (info->si_code > 0 && signal != SIGABRT && stem_armed() && !application_repairs(signal)) {
         unsigned is_write = signal == SIGSEGV ? (u->uc_mcontext.gregs[REG_ERR] & 2 ? 1 : 0) : 2;
         struct stem_frame healed = frame;
         if (stem_fault_trap(&healed, &returned, signal, info->si_code, (uintptr_t)info->si_addr, is_write)) {

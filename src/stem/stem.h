@@ -145,6 +145,8 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
 /* Address of a function exported by the C library that is loaded in this process (default version; an IFUNC is resolved),
    found through the link map without dlsym. Returns NULL when there is none. Not for signal handlers. */
 void *stem_libc_symbol(const char *name);
+/* The same in another library, by a pattern of its file name. */
+void *stem_library_symbol(const char *pattern, const char *name);
 /* Whether an address lies in a segment (code, constants, variables) of an object loaded from a file. */
 bool stem_elf_is_static(uintptr_t address);
 

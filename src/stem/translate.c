@@ -453,9 +453,25 @@ const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uin
     return low ? &t->map[low - 1] : NULL;
 }
 
+/* A pc inside a gate stands for the entry it was reached from. */
+static uintptr_t entry_of_gate(const struct stem_object *o, uintptr_t pc)
+{
+    const struct stem_function *found = NULL;
+    for (uint32_t i = 0; i < o->function_count;
+         i++) /* in order of address, with gaps where an entry was refused */
+        if (o->functions[i].gate && (uintptr_t)o->functions[i].gate <= pc)
+            found = &o->functions[i];
+    return found && pc < (uintptr_t)o->code_start ? o->base + found->offset : pc;
+}
+
 uintptr_t stem_application_pc(uintptr_t pc, bool exact)
 {
+    struct stem_object *o = stem_object_of_cache(exact ? pc : pc - 1);
+    if (!o)
+        return pc;
     struct stem_translation *t = stem_translation_of(exact ? pc : pc - 1);
     const struct stem_map_entry *m = t ? stem_map_find(t, exact ? pc : pc - 1) : NULL;
-    return m ? t->object->base + m->offset + (exact ? 0 : m->length) : pc;
+    if (!m)
+        return exact ? entry_of_gate(o, pc) : pc;
+    return o->base + m->offset + (exact ? 0 : m->length);
 }
