@@ -13,6 +13,8 @@ int cli_check(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_community(int argc, char **argv);
 int cli_completion(int argc, char **argv);
+int cli_plan(int argc, char **argv);
+int cli_profile(int argc, char **argv);
 int cli_run(int argc, char **argv);
 
 #endif

@@ -8,6 +8,8 @@ static const struct base_action commands[] = {
     {"run", "run a program as a member of a community", cli_run},
     {"community", "make, serve and join a community", cli_community},
     {"completion", "print the completion script of a shell", cli_completion},
+    {"plan", "divide a profiled program into slices", cli_plan},
+    {"profile", "what each function of a program costs", cli_profile},
     {0},
 };
 

@@ -12,5 +12,6 @@
 #include "wire/vaccine.h"
 #include "wire/status.h"
 #include "wire/talk.h"
+#include "wire/manifest.h"
 
 #endif

@@ -1,0 +1,362 @@
+/* testudo plan: divides a profiled program among the members of a community. */
+#include "base/base.h"
+#include "cli/cli.h"
+#include "plan/plan.h"
+#include "report/report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool json;
+static const char *output, *risk, *inputs, *program, *objects, *explain, *constants_path;
+static int assign, policy;
+static int64_t members, unit, distance, quanta, quantum_ms, seed, epoch, top;
+static double slice, budget, alpha, cold, eps;
+
+/* Default of alpha by policy (model.md): flat 10, exp 2. */
+static const double default_alpha[] = {[PLAN_RISK_FLAT] = 10, [PLAN_RISK_EXP] = 2};
+
+static const struct base_option options[] = {
+    BASE_INTEGER("members", 'n', "N", &members, "0", 0, MODEL_MEMBERS_MAX, "how many members share the work"),
+    BASE_PERCENT("slice", 0, "PCT", &slice, "0", 0, 100,
+                 "size of a slice, in percent of the work: the plan says how many members that takes"),
+    BASE_PERCENT(
+        "budget", 0, "PCT", &budget, "0", 0, 1000,
+        "watch as much as slows each member down by no more than PCT (needs --members and --constants)"),
+    BASE_INTEGER("unit", 0, "K", &unit, "1", 1, 1000000, "the K cheapest functions make one unit of work"),
+    BASE_TEXT(
+        "risk", 0, "flat|exp|none|FILE", &risk, "flat",
+        "weight of functions: alpha near input, alpha to the power of nearness, 1, or lines FUNCTION,WEIGHT"),
+    BASE_REAL("alpha", 0, "A", &alpha, "0", 0, MODEL_RISK_MAX,
+              "weight of a function at risk (0: flat 10, exp 2)"),
+    BASE_INTEGER("distance", 0, "D", &distance, "6", 0, MODEL_DISTANCE_MAX,
+                 "functions at most D calls above an input function are at risk"),
+    BASE_TEXT("inputs", 0, "FILE", &inputs, NULL,
+              "input functions, a pattern a line, instead of read, recv, fgets, ..."),
+    BASE_CHOICE("assign", 0, "central|coin", &assign, "central", "who decides on slices"),
+    BASE_CHOICE("policy", 0, "cold|paper", &policy, "cold",
+                "cold: everybody also watches the code that costs next to nothing; paper: slices only"),
+    BASE_PERCENT("cold", 0, "PCT", &cold, "0.1", 0, 100,
+                 "the cheapest functions with PCT of the work together are cold"),
+    BASE_PERCENT("eps", 0, "PCT", &eps, "1", 0.001, 50, "fairness: how far a load may be from the mean"),
+    BASE_INTEGER("quanta", 0, "Q", &quanta, "0", 0, MODEL_QUANTA_MAX,
+                 "quanta of an epoch (0: as many as eps needs)"),
+    BASE_INTEGER("quantum", 0, "MS", &quantum_ms, "0", 0, 86400000,
+                 "how long a quantum lasts, milliseconds (0: an epoch takes an hour)"),
+    BASE_INTEGER("epoch", 0, "E", &epoch, "0", 0, 1e15, "which epoch's slices to show; they rotate"),
+    BASE_INTEGER("seed", 0, "S", &seed, "1", 0, 1e15, "start of the random sequences of coin and bid"),
+    BASE_TEXT("objects", 0, "LIST", &objects, NULL,
+              "comma-separated file name patterns of the objects to divide instead of the program's own"),
+    BASE_TEXT("program", 0, "FILE", &program, NULL,
+              "the program's file, when the profile does not name it (gprof)"),
+    BASE_TEXT("constants", 0, "FILE", &constants_path, NULL,
+              "measured cost of supervision, to predict overhead"),
+    BASE_TEXT("explain", 0, "FUNCTION", &explain, NULL, "say how one function came by its numbers"),
+    BASE_INTEGER("top", 0, "N", &top, "20", 0, 1000000000, "show N functions and N members only (0: all)"),
+    BASE_TEXT("output", 'o', "MANIFEST", &output, NULL, "write the manifest for testudo community publish"),
+    BASE_JSON(&json),
+    BASE_END,
+};
+
+static const struct base_command command = {
+    .name = "plan",
+    .summary = "divide a profiled program into slices",
+    .operands = "PROFILE",
+    .description =
+        "Without --members, --slice or --budget each member takes one unit of work, as in the paper: N = floor(W).\n"
+        "PROFILE is what testudo profile writes, or the output of callgrind, gprof or perf script as it is. The table's\n"
+        "columns are the paper's: cost x, share C of the total T, weight r = x/Z, risk v, and demand v r in units.",
+    .example = "testudo plan apache.profile --members 16 -o apache.manifest\n",
+    .options = options,
+    .operands_min = 1,
+    .operands_max = 1,
+};
+
+/* ---- what people read ---- */
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void print_functions(const struct plan *plan)
+{
+    static const struct report_column columns[] = {
+        {"function", false, 0}, {"object", false, 0}, {"cost x", true, 0}, {"C %", true, 2},
+        {"r", true, -5},        {"dist", true, 0},    {"v", true, -4},     {"v r", true, -5},
+    };
+    struct report_table *table = report_table_new(columns, sizeof columns / sizeof *columns);
+    size_t shown = top && (size_t)top < plan->own_count ? (size_t)top : plan->own_count;
+    for (size_t i = 0; i < shown; i++) {
+        const struct plan_function *f = &plan->functions[i];
+        report_table_text(table, f->name);
+        report_table_text(table, file_name(plan->objects[f->object].path));
+        report_table_number(table, (double)f->cost);
+        report_table_number(table, f->share_percent);
+        report_table_number(table, f->relative);
+        report_table_number(table, f->distance == MODEL_UNREACHABLE ? NAN : f->distance);
+        report_table_number(table, f->risk);
+        report_table_number(table, f->demand);
+    }
+    report_table_write(stdout, table, REPORT_TEXT);
+    report_table_free(table);
+    if (shown < plan->own_count)
+        printf("... and %zu more (--top 0 shows all)\n", plan->own_count - shown);
+}
+
+static void print_members(const struct plan *plan)
+{
+    uint32_t shown = top && top < plan->members ? (uint32_t)top : plan->members;
+    for (uint32_t m = 0; m < shown; m++) {
+        size_t first = plan->holding_first[m], end = plan->holding_first[m + 1];
+        printf("member %" PRIu32 ": load %.4g units, %zu function%s of its own", m, plan->load[m],
+               end - first, end - first == 1 ? "" : "s");
+        for (size_t i = first; i < end && i < first + 4; i++) {
+            const struct model_holding *h = &plan->holdings[i];
+            printf("%s %s", i == first ? ":" : ",", plan->functions[h->function].name);
+            if (h->quanta < plan->quanta)
+                printf(" %.3g%%", 100.0 * h->quanta / plan->quanta);
+        }
+        puts(end - first > 4 ? ", ..." : "");
+    }
+    if (shown < plan->members)
+        printf("... and %" PRIu32 " more members\n", plan->members - shown);
+}
+
+static void print_plan(const struct plan *plan)
+{
+    const char *metric = plan->metric == PROFILE_INSTRUCTIONS ? "instructions" : "ns";
+    double all = plan->total + (double)plan->excluded_cost, at_risk = 0;
+    for (size_t f = 0; f < plan->own_count; f++)
+        at_risk += plan->functions[f].risk > 1 ? plan->functions[f].share_percent : 0;
+    print_functions(plan);
+    printf("\ntotal T         %.0f %s in %zu function%s of its own", plan->total, metric, plan->own_count,
+           plan->own_count == 1 ? "" : "s");
+    if (plan->excluded_cost)
+        printf(" (%.1f%% more are in the C library and other system objects)",
+               100 * (double)plan->excluded_cost / all);
+    printf("\nwork unit Z     %.6g %s\n", plan->unit, metric);
+    printf("total work W    %.6g units; %.4g%% of T with risk, %.4g%% of the work is at risk\n",
+           plan->total_work, plan->weighted_percent, at_risk);
+    printf("members N       %" PRIu32
+           ", each watches %.4g%% of the work; loads within %.2g%% of their mean\n",
+           plan->members, plan->slice_percent, 100 * plan->unfairness);
+    printf("epoch           %" PRIu32 " quanta of %" PRIu32 " ms, then slices rotate\n", plan->quanta,
+           plan->quantum_ms);
+    printf("watched by all  %zu function%s, %.3g units\n", plan->everyone_count,
+           plan->everyone_count == 1 ? "" : "s", plan->common_load);
+    if (plan->uncovered_count)
+        printf("not watched     %zu functions in this epoch\n", plan->uncovered_count);
+    printf("P(first)        %.4g of risk, %.4g of work (paper's policy: %.4g, %.4g)\n",
+           plan->coverage.by_risk, plan->coverage.by_work, plan->paper.by_risk, plan->paper.by_work);
+    printf("expected        %.4g victims before the first detection\n", plan->expected_victims);
+    if (!isnan(plan->overhead_percent))
+        printf("slow-down       %.3g%% of each member, predicted\n", plan->overhead_percent);
+    putchar('\n');
+    print_members(plan);
+}
+
+static int print_explanation(const struct plan *plan, const struct plan_options *how)
+{
+    uint32_t at = plan_find(plan, explain);
+    if (at == MODEL_NO_FUNCTION) {
+        base_warn("%s is no function of this profile; see testudo profile show --all", explain);
+        return BASE_EXIT_USAGE;
+    }
+    const struct plan_function *f = &plan->functions[at];
+    printf("%s in %s\n", f->name, plan->objects[f->object].path);
+    if (!f->own) {
+        puts("  is in a system object, so nobody's slice holds it; it only counts in the call graph");
+        return BASE_EXIT_OK;
+    }
+    printf("  x = %" PRIu64 ", C = 100 x / T = %.4g%%, r = x / Z = %" PRIu64 " / %.6g = %.6g\n", f->cost,
+           f->share_percent, f->cost, plan->unit, f->relative);
+    if (f->distance == MODEL_UNREACHABLE) {
+        puts("  no chain of known calls leads from it to an input function");
+    } else {
+        printf("  %" PRIu32 " call%s above input: %s", f->distance, f->distance == 1 ? "" : "s", f->name);
+        for (uint32_t next = f->next; next != MODEL_NO_FUNCTION; next = plan->functions[next].next)
+            printf(" -> %s", plan->functions[next].name);
+        putchar('\n');
+    }
+    static const char *const rules[] = {"flat: v = alpha", "exp: v = alpha^(D + 1 - d)"};
+    if (how->risk == PLAN_RISK_FILE)
+        printf("  v = %g, %s\n", f->risk,
+               f->risk > 1 ? how->risk_file : "for the file of weights does not name it");
+    else if (how->risk == PLAN_RISK_NONE)
+        puts("  v = 1: risk none");
+    else if (f->risk > 1)
+        printf("  v = %g: %s, with alpha = %g, d = %" PRIu32 " <= D = %" PRIu32 "\n", f->risk,
+               rules[how->risk], how->alpha, f->distance, how->reach);
+    else
+        printf("  v = 1: it is farther from input than D = %" PRIu32 " calls\n", how->reach);
+    printf("  demand v r = %.6g units of W = %.6g; ", f->demand, plan->total_work);
+    if (f->everyone)
+        printf("every member watches it always%s\n", f->cold ? ", for it is cold" : "");
+    else
+        printf("%.4g of %" PRIu32 " members watch it at any moment\n", (double)f->tokens / plan->quanta,
+               plan->members);
+    return BASE_EXIT_OK;
+}
+
+/* ---- what machines read ---- */
+
+static json_t *json_functions(const struct plan *plan)
+{
+    json_t *functions = json_array();
+    for (size_t i = 0; i < plan->own_count; i++) {
+        const struct plan_function *f = &plan->functions[i];
+        json_array_append_new(
+            functions,
+            json_pack("{s:s, s:s, s:o, s:I, s:f, s:f, s:f, s:o, s:f, s:I, s:b, s:b}", "name", f->name,
+                      "object", plan->objects[f->object].path, "offset",
+                      f->offset == PLAN_NO_OFFSET ? json_null() : json_integer((json_int_t)f->offset), "cost",
+                      (json_int_t)f->cost, "share_percent", f->share_percent, "relative_weight", f->relative,
+                      "risk", f->risk, "distance",
+                      f->distance == MODEL_UNREACHABLE ? json_null() : json_integer(f->distance), "demand",
+                      f->demand, "tokens", (json_int_t)f->tokens, "cold", f->cold, "everyone", f->everyone));
+    }
+    return functions;
+}
+
+/* A slice with all that the member watches. What everyone watches stands in each slice while that stays readable. */
+static json_t *json_members(const struct plan *plan, bool with_common)
+{
+    json_t *table = json_array();
+    for (uint32_t m = 0; m < plan->members; m++) {
+        json_t *slices = json_array();
+        for (size_t i = plan->holding_first[m]; i < plan->holding_first[m + 1]; i++)
+            json_array_append_new(slices, json_pack("{s:s, s:i, s:i, s:i}", "function",
+                                                    plan->functions[plan->holdings[i].function].name, "index",
+                                                    (int)plan->holdings[i].function, "quanta",
+                                                    (int)plan->holdings[i].quanta, "first",
+                                                    (int)plan->holdings[i].first));
+        for (size_t f = 0; with_common && f < plan->own_count; f++)
+            if (plan->functions[f].everyone)
+                json_array_append_new(slices,
+                                      json_pack("{s:s, s:i, s:i, s:i}", "function", plan->functions[f].name,
+                                                "index", (int)f, "quanta", (int)plan->quanta, "first", 0));
+        json_array_append_new(
+            table, json_pack("{s:i, s:f, s:o}", "member", (int)m, "load", plan->load[m], "slice", slices));
+    }
+    return table;
+}
+
+static void print_json(const struct plan *plan)
+{
+    enum { COMMON_ROWS_MAX = 2000000 };
+    bool with_common = (uint64_t)plan->everyone_count * plan->members <= COMMON_ROWS_MAX;
+    json_t *root = json_pack(
+        "{s:I, s:s, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:o, s:f, s:{s:f, s:f}, s:i, s:i, s:f, s:s, s:I, s:I, s:b, s:o, "
+        "s:o}",
+        "total", (json_int_t)plan->total, "metric", profile_metric_name(plan->metric), "work_unit",
+        plan->unit, "total_work", plan->total_work, "members", (int)plan->members, "slice_percent",
+        plan->slice_percent, "weighted_percent", plan->weighted_percent, "p_first", plan->coverage.by_risk,
+        "p_first_by_work", plan->coverage.by_work, "expected_victims",
+        isfinite(plan->expected_victims) ? json_real(plan->expected_victims) : json_null(), "fairness",
+        plan->unfairness, "paper", "p_first", plan->paper.by_risk, "p_first_by_work", plan->paper.by_work,
+        "quanta", (int)plan->quanta, "quantum_ms", (int)plan->quantum_ms, "common_load", plan->common_load,
+        "assign", plan->assign->name, "epoch", (json_int_t)plan->epoch, "excluded_cost",
+        (json_int_t)plan->excluded_cost, "everyone_in_slices", with_common, "functions", json_functions(plan),
+        "members_table", json_members(plan, with_common));
+    if (!isnan(plan->overhead_percent))
+        json_object_set_new(root, "overhead_percent", json_real(plan->overhead_percent));
+    json_dumpf(root, stdout, JSON_INDENT(1));
+    putchar('\n');
+    json_decref(root);
+}
+
+static int write_manifest(struct base_error *error, const struct plan *plan)
+{
+    void *data;
+    size_t bytes, left_out;
+    if (plan_manifest(error, &data, &bytes, &left_out, plan))
+        return -1;
+    int status = base_write_file(error, output, data, bytes);
+    free(data);
+    if (status == 0 && left_out)
+        base_note("%s: left out %zu that the binaries do not have", output, left_out);
+    return status;
+}
+
+/* What the words on the command line mean together. Returns -1, or the exit status of wrong usage. */
+static int read_options(struct plan_options *how)
+{
+    if ((members > 0) + (slice > 0) + (budget > 0) > 1 && !(members > 0 && budget > 0))
+        return base_usage(&command, "choose one of --members and --slice; --budget goes with --members");
+    if (budget > 0 && members == 0)
+        return base_usage(&command, "--budget needs --members");
+    how->risk = strcmp(risk, "flat") == 0   ? PLAN_RISK_FLAT
+                : strcmp(risk, "exp") == 0  ? PLAN_RISK_EXP
+                : strcmp(risk, "none") == 0 ? PLAN_RISK_NONE
+                                            : PLAN_RISK_FILE;
+    how->alpha = alpha;
+    if (alpha == 0 && how->risk <= PLAN_RISK_EXP)
+        how->alpha = default_alpha[how->risk];
+    else if (alpha != 0 && alpha <= 1)
+        return base_usage(&command, "--alpha must be above 1: it is how much more a function at risk counts");
+    how->size = budget > 0    ? PLAN_SIZE_BUDGET
+                : slice > 0   ? PLAN_SIZE_SLICE
+                : members > 0 ? PLAN_SIZE_MEMBERS
+                              : PLAN_SIZE_UNIT;
+    return -1;
+}
+
+int cli_plan(int argc, char **argv)
+{
+    struct base_args args;
+    struct base_error error;
+    struct profile profile;
+    struct plan plan;
+    struct plan_constants constants;
+    int status = base_options_parse(&command, &args, argc, argv);
+    if (status >= 0)
+        return status;
+    static const struct model_policy *const policies[] = {&model_central, &model_coin};
+    struct plan_options how = {.members = (uint32_t)members,
+                               .slice_percent = slice,
+                               .budget_percent = budget,
+                               .unit_functions = (size_t)unit,
+                               .risk_file = risk,
+                               .reach = (uint32_t)distance,
+                               .inputs = inputs,
+                               .assign = policies[assign],
+                               .cold = policy ? PLAN_COLD_PAPER : PLAN_COLD_ALL,
+                               .cold_percent = cold,
+                               .eps = eps / 100,
+                               .quanta = (uint32_t)quanta,
+                               .quantum_ms = (uint32_t)quantum_ms,
+                               .seed = (uint64_t)seed,
+                               .epoch = (uint64_t)epoch,
+                               .program = program,
+                               .objects = objects};
+    if ((status = read_options(&how)) >= 0)
+        return status;
+    if (constants_path) {
+        if (plan_constants_load(&error, &constants, constants_path))
+            return base_fail_exit(&error);
+        how.constants = &constants;
+    }
+    if (profile_load(&error, &profile, args.list[0], NULL))
+        return base_fail_exit(&error);
+    if (plan_make(&error, &plan, &profile, &how)) {
+        profile_free(&profile);
+        return base_fail_exit(&error);
+    }
+    status = BASE_EXIT_OK;
+    if (output && write_manifest(&error, &plan))
+        status = base_fail_exit(&error);
+    else if (explain)
+        status = print_explanation(&plan, &how);
+    else if (json)
+        print_json(&plan);
+    else
+        print_plan(&plan);
+    plan_free(&plan);
+    profile_free(&profile);
+    return status;
+}

@@ -1,0 +1,186 @@
+/* model: the paper's mathematics as pure functions. Arrays in, arrays out; nothing here allocates, reads a clock,
+   does I/O or keeps state, and randomness comes in as a core_rng. The planner, the simulator and the members call the
+   same functions.
+
+   The cast of names (paper's symbols in brackets):
+     function [f_i]         one function of the program, here an index 0..n-1
+     cost [x_i]             exclusive work of a function: instructions, or nanoseconds
+     total [T]              sum of costs
+     share [C]              100 x_i / T, percent
+     work unit [Z]          cost that counts as one unit of work
+     relative weight [r_i]  x_i / Z
+     risk [v_i]             >= 1: how many members should watch the function at any moment
+     demand                 v_i r_i, work units
+     total work [W]         sum of demands
+     quantum, epoch         the smallest time for which a supervised set stays fixed; an epoch has Q quanta
+     token                  one quantum of supervision of one function, held by one member
+     load                   work units that a member bears, averaged over an epoch
+
+   Arithmetic is IEEE double in a fixed order, so that every member computes the same slices from the same table. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "core/core.h"
+
+#define MODEL_MEMBERS_MAX  1000000u
+#define MODEL_QUANTA_MIN   120u
+#define MODEL_QUANTA_MAX   600000000u
+#define MODEL_RISK_MAX     1000000.0
+#define MODEL_UNREACHABLE  0xffffffffu
+#define MODEL_NO_FUNCTION  0xffffffffu
+#define MODEL_DISTANCE_MAX 64u
+
+/* ---- work: costs, units, members (AC §2) ---- */
+
+/* Total cost. Returns T in the unit of `cost`. In: n costs >= 0. Context: any. Source: AC §2. */
+double model_total(const double *cost, size_t n);
+
+/* Summed cost of the k cheapest functions that did any work; functions that cost nothing cannot be a unit.
+   Returns Z > 0, or 0 when no function has a cost. In: n costs >= 0, k >= 1 (taken as the count of working functions
+   when larger). Out: `scratch`, n doubles, destroyed. Source: AC §2. */
+double model_work_unit(double *scratch, const double *cost, size_t n, size_t k);
+
+/* Fills relative weights and demands. Returns W, work units. Out: relative[n] = x_i / Z, demand[n] = v_i r_i; either may
+   be NULL. In: cost[n], risk[n] (NULL: all 1), unit Z > 0. Source: AC §2 eq. 2. */
+double model_work(double *relative, double *demand, const double *cost, const double *risk, size_t n,
+                  double unit);
+
+/* Members for full coverage when each takes one slice. Returns floor(sum v_i C_i / s), at least 1.
+   In: weighted_percent = sum v_i C_i, percent of T; slice_percent = s > 0. A quotient within 1e-9 of an integer counts
+   as that integer, since s comes from decimal digits. Source: AC §2 eq. 2, §3 Table 1. */
+double model_members(double weighted_percent, double slice_percent);
+
+/* ---- coverage (AC §2 eq. 3) ---- */
+
+/* Probability that the first occurrence of a fault, at a member drawn uniformly, is detected.
+   Returns (1/N) sum k_i. In: coverage[members], fractions 0..1. Source: AC §2 eq. 3. */
+double model_p_detect(const double *coverage, size_t members);
+
+/* Members that fall before the first detection when every occurrence is detected with probability p: the mean of the
+   geometric distribution. Returns (1 - p) / p, infinity for p = 0. */
+double model_expected_victims(double p);
+
+/* Largest deviation of a load from the mean load, as a fraction of the mean: the eps that the loads keep.
+   Returns 0 for a mean of 0. Source: AC appendix A. */
+double model_unfairness(const double *load, size_t members);
+
+/* ---- risk (AC §2 eq. 1 and the analytical results) ---- */
+
+enum model_risk_policy {
+    MODEL_RISK_FLAT, /* alpha when the distance is at most D */
+    MODEL_RISK_EXP,  /* alpha^(D + 1 - d) when the distance is at most D */
+    MODEL_RISK_NONE, /* 1 */
+};
+
+/* Sorts a call graph's edges by callee. Out: first[n + 1] and caller[m]: the callers of f are
+   caller[first[f]] .. caller[first[f + 1] - 1]. In: m edges as two arrays of function indices < n. */
+void model_graph_by_callee(uint32_t *first, uint32_t *caller, const uint32_t *from, const uint32_t *to,
+                           size_t n, size_t m);
+
+/* Fewest call edges from each function to an input function.
+   Out: distance[n], MODEL_UNREACHABLE when no path leads there; `next[n]`: the callee through which the shortest path
+   goes (MODEL_NO_FUNCTION at an input function or when unreachable), may be NULL; queue[n] scratch.
+   In: the graph by callee; is_input[n]. */
+void model_distances(uint32_t *distance, uint32_t *next, uint32_t *queue, const uint32_t *first,
+                     const uint32_t *caller, const bool *is_input, size_t n);
+
+/* Risk of one function. Returns v_i >= 1, at most MODEL_RISK_MAX. In: alpha > 1, reach = D. Source: AC §2 eq. 1. */
+double model_risk(enum model_risk_policy policy, uint32_t distance, double alpha, uint32_t reach);
+
+/* ---- slices ---- */
+
+/* One member's part of one function in an epoch: quanta first .. first + quanta - 1, modulo Q. */
+struct model_holding {
+    uint32_t member; /* 0..N-1 */
+    uint32_t function;
+    uint32_t first;
+    uint32_t quanta; /* 1..Q */
+};
+
+/* What is to be divided. A function with tokens = 0 is in nobody's slice; one with tokens = members * quanta is held by
+   every member always and is not listed as holdings (model_assign_* leaves it out; its load is the same for all). */
+struct model_task {
+    size_t functions;       /* n */
+    uint32_t members;       /* N, 1..MODEL_MEMBERS_MAX */
+    uint32_t quanta;        /* Q */
+    const double *relative; /* r_i, load of one function watched through the whole epoch */
+    const uint64_t *tokens; /* demand of tokens, 0..N*Q */
+    uint64_t seed;          /* community */
+    uint64_t epoch;
+};
+
+/* Quanta for an epoch: enough that one token of the heaviest function is at most eps of a member's fair load.
+   Returns Q, 120 times 1, 2 or 5 times a power of ten, within [MODEL_QUANTA_MIN, MODEL_QUANTA_MAX].
+   In: heaviest r_i, fair = W/N > 0, eps > 0. */
+uint32_t model_quanta(double heaviest, double fair, double eps);
+
+/* Tokens that a risk asks for: `risk` members at every moment, at most all of them. Returns 0..members*quanta. */
+uint64_t model_tokens(double risk, uint32_t members, uint32_t quanta);
+
+/* Fair load of a member, without the functions that every member holds. Returns work units. */
+double model_fair_load(const struct model_task *task);
+
+/* A way to distribute the work (AC §2 "Work Distribution", appendix A). */
+struct model_policy {
+    const char *name, *meaning;
+    /* Divides the task's tokens. Returns the number of holdings; when that is more than `room` nothing useful was
+       written, and a second call with so much room succeeds. Out: holdings[room]; load[members], work units, without the
+       functions that all hold. `scratch`: model_scratch_room(task) words, destroyed. Deterministic. Source: AC §2. */
+    size_t (*assign)(struct model_holding *holdings, size_t room, double *load, uint32_t *scratch,
+                     const struct model_task *task);
+};
+
+/* Words of scratch memory that an assignment of this task needs. */
+size_t model_scratch_room(const struct model_task *task);
+
+/* Longest processing time first: functions by descending risk, then weight; each takes the least loaded members, whole
+   where it fits, else as many quanta as bring the member to its fair load. Every function with tokens has exactly
+   floor or ceil of tokens / Q watchers at every quantum, and nobody holds one function twice. */
+extern const struct model_policy model_central;
+
+/* Every member flips weighted coins over its own random order of the functions until its load is W/N: no messages, and
+   statistical coverage only. Source: AC §2 "Work Distribution". */
+extern const struct model_policy model_coin;
+
+/* What all members' coins have in common. */
+struct model_coin_table {
+    const uint32_t *order; /* functions by descending demand */
+    size_t count;
+    double fair; /* W/N */
+    double
+        scale; /* c of the probability min(1, v_i r_i c): one walk offers a member its fair load on average */
+};
+
+/* Prepares the coins of a task. Out: *table, which keeps `order`; order[functions]. Source: AC §2 "Work Distribution". */
+void model_coin_begin(struct model_coin_table *table, uint32_t *order, const struct model_task *task);
+
+/* One member's coin tosses, as that member does them alone. Returns its number of holdings.
+   Out: *load; holdings[table->count]. `taken`: task->functions words, zero before the first call and left alone
+   between calls. Deterministic in (seed, epoch, member). */
+size_t model_coin_member(struct model_holding *holdings, double *load, uint32_t *taken,
+                         const struct model_task *task, const struct model_coin_table *table,
+                         uint32_t member);
+
+/* Which slice a member holds in an epoch: slices rotate, so that over N epochs each member holds each slice once.
+   Returns a slice number 0..members-1; a bijection of the members for every epoch. */
+uint32_t model_rotate(uint32_t member, uint64_t epoch, uint32_t members);
+
+/* Whether a holding covers a quantum. */
+bool model_holds(const struct model_holding *holding, uint32_t quantum, uint32_t quanta);
+
+/* ---- budget: the best slice for a given slow-down ---- */
+
+/* Shares of time for which each member should watch each function so that the chance to detect the first occurrence of
+   a fault is greatest, while the predicted overhead stays within the budget. Functions that cost nothing to watch
+   are watched by all always; every function is watched by `at_least` of the members' time (1/N: someone always).
+   Greedy by value density, which is optimal because the problem is a fractional knapsack.
+   Returns the overhead used (> budget only when `at_least` alone needs more). Out: share[n] in [at_least, 1];
+   order[n] scratch. In: overhead[n], fraction of run time when watched always; value[n] >= 0; budget, fraction. */
+double model_budget(double *share, uint32_t *order, const double *overhead, const double *value, size_t n,
+                    double budget, double at_least);
+
+/* Weighted mean of the shares: the P that the shares give when faults fall in proportion to `value`.
+   Returns 0..1 (1 when all values are 0). Source: AC §2 eq. 3. */
+double model_p_first(const double *share, const double *value, size_t n);
+
+#endif

@@ -1,0 +1,136 @@
+/* plan: joins what a profile says of a program's functions with the binaries and with the model, and so divides the
+   program among the members of a community. The only home of this join.
+
+   A function of the plan is one of the program's own (core/system_objects.def are nobody's own), told apart by object and
+   offset; a recorder's recursion levels ("f'2") and aliases of one entry are one function. Functions of system objects
+   stay in the call graph, because that is where input comes in, but are in no slice. */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include "model/model.h"
+#include "profile/profile.h"
+
+#define PLAN_NO_OFFSET UINT64_MAX
+
+enum plan_size {
+    PLAN_SIZE_UNIT,    /* one work unit each: N = floor(W) (AC §2 eq. 2) */
+    PLAN_SIZE_MEMBERS, /* N is given */
+    PLAN_SIZE_SLICE,   /* Z is a given percentage of T: N = floor(sum v_i C_i / s) */
+    PLAN_SIZE_BUDGET,  /* N is given, and each member's slow-down in percent */
+};
+
+enum plan_risk { PLAN_RISK_FLAT, PLAN_RISK_EXP, PLAN_RISK_NONE, PLAN_RISK_FILE };
+
+enum plan_cold {
+    PLAN_COLD_ALL,   /* every member watches all cold functions */
+    PLAN_COLD_PAPER, /* each member watches its own slice only */
+};
+
+/* Measured costs of supervision (`testudo bench transition` writes them). */
+struct plan_constants {
+    double transition; /* of one supervised call, in the profile's unit */
+    double slowdown;   /* time of supervised code over native time, k >= 1 */
+    char source[256];  /* who measured it, where and when */
+};
+
+struct plan_options {
+    enum plan_size size;
+    uint32_t members;
+    double slice_percent, budget_percent;
+    size_t unit_functions; /* k cheapest functions make one work unit */
+    enum plan_risk risk;
+    const char *risk_file; /* CSV of function,weight */
+    double alpha;
+    uint32_t reach; /* D */
+    const char *
+        inputs; /* file with one input function (shell pattern) a line instead of the built-in table, or NULL */
+    const struct model_policy *assign;
+    enum plan_cold cold;
+    double cold_percent; /* the cheapest functions that cost less than this together are cold */
+    double eps;          /* fairness, fraction */
+    uint32_t quanta;     /* of an epoch; 0: as many as eps asks for */
+    uint32_t quantum_ms; /* 0: an epoch takes an hour, but a quantum at least 10 ms */
+    uint64_t seed, epoch;
+    const char *program; /* file of the object "main", or NULL */
+    const char
+        *objects; /* comma-separated shell patterns of the objects to divide, or NULL: the program's own */
+    const struct plan_constants *constants;
+};
+
+struct plan_object {
+    const char *path; /* owned by the profile */
+    uint8_t build_id[20];
+    uint32_t build_id_bytes; /* 0: not resolved */
+    bool own;
+    const char *problem; /* why it is not resolved, or NULL */
+};
+
+struct plan_function {
+    const char *name; /* as the profile knows it, without recursion level; owned by the plan */
+    uint32_t object;
+    uint64_t offset; /* or PLAN_NO_OFFSET */
+    uint64_t cost, calls;
+    bool own;
+    /* of own functions */
+    double share_percent, relative, risk, demand;
+    uint32_t distance,
+        next; /* MODEL_UNREACHABLE; function on the shortest way to input, or MODEL_NO_FUNCTION */
+    uint64_t tokens;
+    bool everyone; /* every member watches it always */
+    bool cold;
+};
+
+/* How a plan does by one measure of where faults fall. */
+struct plan_coverage {
+    double by_risk; /* P(first detection), faults in proportion to risk, whatever a function costs */
+    double by_work; /* the same, faults in proportion to work (AC §2 eq. 3) */
+};
+
+struct plan {
+    enum profile_metric metric;
+    struct plan_object *objects;
+    struct plan_function *functions; /* own ones first, each group by falling cost */
+    struct profile_edge *edges;      /* calls, by function index */
+    size_t object_count, function_count, own_count, edge_count;
+    double total;            /* T of own functions */
+    uint64_t excluded_cost;  /* of system objects */
+    double unit, total_work; /* Z, W */
+    double weighted_percent; /* sum v_i C_i */
+    double members_wanted;   /* N before it is cut to MODEL_MEMBERS_MAX */
+    uint32_t members;
+    double slice_percent; /* of T that a member watches, as given or W/N */
+    uint32_t quanta, quantum_ms;
+    double eps;
+    uint64_t seed, epoch;
+    const struct model_policy *assign;
+    struct model_holding *holdings; /* ordered by member, without functions that everyone watches */
+    size_t holding_count,
+        *holding_first; /* those of member m: holding_first[m] .. holding_first[m + 1] - 1 */
+    double *load;       /* of each member, work units, with what everyone watches */
+    double common_load; /* of what everyone watches */
+    double unfairness;
+    size_t everyone_count, uncovered_count; /* uncovered: own functions that nobody watches */
+    struct plan_coverage coverage, paper;   /* of this plan, and of the paper's policy at the same N */
+    double expected_victims;
+    double overhead_percent; /* predicted for each member; NaN without constants */
+};
+
+/* Makes a plan. Returns 0, or -1 with `error`: BASE_EXIT_USAGE for options that no plan can meet, BASE_EXIT_INPUT for bad
+   files. Out: *plan, owned by the caller. The profile must outlive it. */
+int plan_make(struct base_error *error, struct plan *plan, const struct profile *profile,
+              const struct plan_options *options);
+void plan_free(struct plan *plan);
+
+/* Writes the manifest for wire/manifest.h. Returns 0, or -1 with `error` when functions could not be found in the
+   binaries of this machine: BASE_EXIT_INPUT, and which. Out: *data, *bytes (free()); *left_out: functions that are in no
+   binary, each without noticeable cost. */
+int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *left_out,
+                  const struct plan *plan);
+
+/* Finds a function by name, OBJECT!NAME or 0xOFFSET. Returns its index, or MODEL_NO_FUNCTION. */
+uint32_t plan_find(const struct plan *plan, const char *name);
+
+/* Reads a file of measured constants. Returns 0, or -1 with `error`. */
+int plan_constants_load(struct base_error *error, struct plan_constants *constants, const char *path);
+
+#endif
