@@ -3,8 +3,8 @@
    outside and passes signals and exit status through. It never trusts the page: what stands there was written
    by a program that may be under attack, so every index is checked and every text cut before use.
 
-   One thread calls member_serve in a loop. It sleeps on the page's doorbell, which rings for the runtime, for
-   the program's end (our SIGCHLD handler rings it) and for member_wake. */
+   One thread calls member_serve in a loop; it sleeps until the runtime rings the page's doorbell, the program ends (our
+   SIGCHLD handler) or member_wake is called. A thread of ours copies fault records out of the page meanwhile. */
 #ifndef MEMBER_MEMBER_H
 #define MEMBER_MEMBER_H
 

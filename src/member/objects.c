@@ -93,6 +93,18 @@ struct image *member__image_of(struct member *member, const char *path)
     return NULL;
 }
 
+bool member__warm(struct member *member)
+{
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++) {
+        struct object *object = &member->objects[i];
+        if (object->known && !object->image_tried) {
+            member__image(object);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void answer_function(struct member *member, const struct member_object *object, uint32_t index)
 {
     struct wire_function *shared = &member->page->functions[index];

@@ -162,6 +162,8 @@ int member_open(struct base_error *error, struct member **out, const struct memb
     member->hooks = *hooks;
     member->page_fd = -1;
     pthread_mutex_init(&member->lock, NULL);
+    pthread_mutex_init(&member->queue_lock, NULL);
+    member->queue_end = &member->queue_first;
     if (find_stem(error, member->stem, options->stem) || make_page(error, member) ||
         fill_page(error, member)) {
         member_close(member);
@@ -176,6 +178,8 @@ void member_close(struct member *member)
     if (!member)
         return;
     member__forget(member);
+    if (member->page)
+        member__collector_stop(member);
     for (size_t i = 0; i < WIRE_OBJECTS_MAX; i++)
         image_close(member->objects[i].image);
     while (member->extras) {
@@ -193,13 +197,14 @@ void member_close(struct member *member)
     if (member->page_fd >= 0)
         close(member->page_fd);
     pthread_mutex_destroy(&member->lock);
+    pthread_mutex_destroy(&member->queue_lock);
     free(member);
 }
 
 void member_wake(struct member *member)
 {
-    __atomic_fetch_add(&member->page->doorbell, 1, __ATOMIC_SEQ_CST);
-    member__futex_wake(&member->page->doorbell);
+    __atomic_fetch_add(&member->work, 1, __ATOMIC_SEQ_CST);
+    member__futex_wake(&member->work);
 }
 
 void member_disarm(struct member *member)

@@ -28,11 +28,36 @@ struct extra {
     struct extra *next;
 };
 
+/* A fault record without what only a crash has, waiting to be reported. */
+struct queued {
+    struct queued *next;
+    uint8_t record[offsetof(struct wire_fault, registers)];
+};
+
 enum slot_stage { SLOT_IDLE, SLOT_FILLING, SLOT_TAKEN };
 struct slot {
     enum slot_stage stage;
     uint64_t since_ns; /* in this stage */
     int pid;
+};
+
+/* A code address before it is resolved: what must be learnt while the process still waits. */
+struct site {
+    const char *path; /* of the ELF file, or NULL; lives until member_close */
+    uint64_t offset;  /* from its load address; absolute when `path` is NULL */
+    bool is_return;   /* a return address: the call stands before it */
+};
+struct sites {
+    unsigned count;
+    struct site site[REPORT_FRAMES_MAX];
+};
+
+/* Names and lines of places met before: a fault that repeats costs no second search. */
+enum { RESOLVED_COUNT = 4096 };
+struct resolved {
+    bool used;
+    struct site site;
+    struct report_frame frame;
 };
 
 struct member {
@@ -42,11 +67,22 @@ struct member {
     struct wire_control *page;
     int page_fd;
 
-    int pid;      /* of the program, 0: not running; atomic */
-    bool signals; /* handlers are installed */
+    uint64_t started_ns; /* monotonic */
+    int pid;             /* of the program, 0: not running; atomic */
+    bool signals;        /* handlers are installed */
 
     pthread_mutex_t lock; /* objects[].known and all level bytes */
     struct object objects[WIRE_OBJECTS_MAX];
+
+    uint32_t
+        work; /* atomic, futex word: incremented when the thread of member_serve has something to look at */
+    /* The collector thread and its queue (collector.c); `queue_lock` guards the queue. */
+    pthread_t collector;
+    bool collecting;
+    uint32_t collector_ends; /* atomic */
+    pthread_mutex_t queue_lock;
+    struct queued *queue_first, **queue_end;
+    unsigned queue_count;
 
     struct slot slots[WIRE_FAULTS_MAX];
     struct wire_fault record; /* the one that is being looked at: too large for a stack, as is its report */
@@ -56,6 +92,7 @@ struct member {
     } intrinsics[256]; /* names of library functions met so far: reports borrow them */
     unsigned intrinsic_count;
     struct extra *extras;
+    struct resolved resolved[RESOLVED_COUNT]; /* by hash of the site; a newer one replaces an older one */
 };
 
 /* page.c */
@@ -70,24 +107,27 @@ void member__forget(const struct member *member);
 void member__answer(struct member *member);
 /* Image of a listed object, opened at first need. Returns NULL when it cannot be read or is another build. */
 struct image *member__image(struct object *object);
+/* Opens the file of one object that no question has needed yet, so that a fault's report need not wait for it. Returns
+   whether there was one. */
+bool member__warm(struct member *member);
 /* A file's name, kept until member_close: that of the runtime's object when it listed the file. NULL: out of memory. */
 const char *member__keep_path(struct member *member, const char *path);
 /* Image of a kept path, opened at first need. Returns NULL when there is none. */
 struct image *member__image_of(struct member *member, const char *path);
 
-/* records.c: collects every fault record that is ready, frees slots. */
-void member__collect(struct member *member);
-/* A code address before it is resolved: what must be learnt while the process still waits. */
-struct site {
-    const char *path; /* of the ELF file, or NULL; lives until member_close */
-    uint64_t offset;  /* from its load address; absolute when `path` is NULL */
-    bool is_return;   /* a return address: the call stands before it */
-};
-struct sites {
-    unsigned count;
-    struct site site[REPORT_FRAMES_MAX];
-};
+/* collector.c: the thread that empties the page's fault slots while member_serve's is busy with names and lines. */
+int member__collector_start(struct base_error *error, struct member *member);
+void member__collector_stop(struct member *member);
+/* Queues every ready record that nobody waits to be unwound for. Context: any thread. */
+void member__drain(struct member *member);
+/* Ready record that comes next, of a crash (`crash`) or not. Returns its slot, or WIRE_FAULTS_MAX. */
+uint32_t member__next_ready(const struct member *member, bool crash);
+/* Oldest queued record, or NULL. Owns: the caller's, free(). */
+struct queued *member__dequeue(struct member *member);
 
+/* records.c: reports faults that are queued or ready, frees slots. Returns false when there were more than it takes on in one
+   round: a program that faults without end must not keep us from seeing its own. */
+bool member__collect(struct member *member);
 /* symbolize.c: `crash` is what member__unwind found, or NULL. Takes its time: names and lines are looked up. */
 void member__report(struct member *member, struct report_fault *fault, const struct wire_fault *record,
                     const struct sites *crash);

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How long a slot may stay as it is when the process that holds it cannot be asked. */
+enum { ROUND_MAX = 2048 };
 static const uint64_t filling_patience_ns = 5000000000u, taken_patience_ns = 2000000000u;
 
 static bool is_dead(int pid)
@@ -29,43 +31,49 @@ static void release(struct wire_fault *shared, struct slot *slot, uint32_t from)
     slot->stage = SLOT_IDLE;
 }
 
-static void take(struct member *member, struct wire_fault *shared, struct slot *slot)
+static void deliver(struct member *member, const struct sites *crash)
 {
-    struct wire_fault *record = &member->record;
-    struct sites crash;
-    memcpy(record, shared, sizeof *record);
-    bool unwound = record->is_crash && member__unwind(member, &crash, record);
-    bool waits = record->is_crash || record->outcome == CORE_OUTCOME_CRASHED ||
-                 record->outcome == CORE_OUTCOME_STOPPED;
-    __atomic_store_n(&shared->state, WIRE_FAULT_TAKEN, __ATOMIC_RELEASE);
-    member__futex_wake(&shared->state);
-    enter(slot, SLOT_TAKEN, record->pid);
-    /* Who does not wait needs the slot for its next fault; who waits must find TAKEN there when it looks. */
-    if (!waits)
-        release(shared, slot, WIRE_FAULT_TAKEN);
-    member__report(member, &member->fault, record, unwound ? &crash : NULL);
+    member__answer(member); /* an object listed a moment ago may be the one that faulted */
+    member__report(member, &member->fault, &member->record, crash);
     if (member->hooks.fault)
         member->hooks.fault(member->hooks.context, &member->fault);
 }
 
-void member__collect(struct member *member)
+static bool report_queued(struct member *member)
 {
-    for (;;) {
-        /* In the order of their claim: the first fault is the one that explains the others. */
-        uint32_t first = WIRE_FAULTS_MAX;
-        uint64_t lowest = UINT64_MAX;
-        for (uint32_t i = 0; i < WIRE_FAULTS_MAX; i++) {
-            struct wire_fault *shared = &member->page->faults[i];
-            if (__atomic_load_n(&shared->state, __ATOMIC_ACQUIRE) == WIRE_FAULT_READY &&
-                (first == WIRE_FAULTS_MAX || shared->sequence < lowest)) {
-                first = i;
-                lowest = shared->sequence;
-            }
-        }
-        if (first == WIRE_FAULTS_MAX)
+    struct queued *entry = NULL;
+    member__drain(member);
+    for (unsigned i = 0; i < ROUND_MAX && (entry = member__dequeue(member)); i++) {
+        memset(&member->record, 0, sizeof member->record);
+        memcpy(&member->record, entry->record, sizeof entry->record);
+        member->record.is_crash = 0;
+        free(entry);
+        deliver(member, NULL);
+    }
+    return !entry;
+}
+
+/* Unwinds the process that waits in a slot, lets it go, then reports. */
+static void report_crash(struct member *member, uint32_t index)
+{
+    struct wire_fault *shared = &member->page->faults[index];
+    struct sites crash;
+    memcpy(&member->record, shared, sizeof member->record);
+    bool unwound = member__unwind(member, &crash, &member->record);
+    __atomic_store_n(&shared->state, WIRE_FAULT_TAKEN, __ATOMIC_RELEASE);
+    member__futex_wake(&shared->state);
+    enter(&member->slots[index], SLOT_TAKEN, member->record.pid);
+    deliver(member, unwound ? &crash : NULL);
+}
+
+bool member__collect(struct member *member)
+{
+    bool all = report_queued(member);
+    for (unsigned i = 0; i < WIRE_FAULTS_MAX; i++) {
+        uint32_t crash = member__next_ready(member, true);
+        if (crash == WIRE_FAULTS_MAX)
             break;
-        member__answer(member); /* an object listed a moment ago may be the one that faulted */
-        take(member, &member->page->faults[first], &member->slots[first]);
+        report_crash(member, crash);
     }
     uint64_t now = base_monotonic_ns();
     for (uint32_t i = 0; i < WIRE_FAULTS_MAX; i++) {
@@ -87,4 +95,5 @@ void member__collect(struct member *member)
             slot->stage = SLOT_IDLE;
         }
     }
+    return all;
 }

@@ -12,6 +12,10 @@
 
 extern char **environ;
 
+/* After this long a program is no short run any more, and time is spent to make its reports fast. */
+static const uint64_t settled_ns = 300000000u;
+enum { LAST_ROUNDS = 16 }; /* a bound for what processes that outlive the program keep writing */
+
 /* What signal handlers may see: the program's pid and the doorbell of the member that started it last. */
 static volatile pid_t signal_target;
 static struct member *volatile signal_member;
@@ -155,7 +159,8 @@ int member_start(struct base_error *error, struct member *member, char *const ar
 {
     char path[4096];
     int report[2];
-    if (member_vet(error, argv[0]) || image_find_file(error, path, argv[0]))
+    if (member_vet(error, argv[0]) || image_find_file(error, path, argv[0]) ||
+        member__collector_start(error, member))
         return -1;
     char **environment = make_environment(member);
     if (!environment)
@@ -189,6 +194,7 @@ int member_start(struct base_error *error, struct member *member, char *const ar
         close(report[0]);
     }
     if (!result) {
+        member->started_ns = base_monotonic_ns();
         __atomic_store_n(&member->pid, pid, __ATOMIC_RELEASE);
         signal_target = pid;
     }
@@ -213,7 +219,7 @@ void member_signal(struct member *member, int signal)
 
 bool member_serve(struct member *member, int *status, unsigned timeout_ms)
 {
-    uint32_t seen = __atomic_load_n(&member->page->doorbell, __ATOMIC_SEQ_CST);
+    uint32_t seen = __atomic_load_n(&member->work, __ATOMIC_SEQ_CST);
     int pid = member_pid(member), got = 0;
     bool ended = false;
     /* Forget the pid before its end is collected: a signal sent after that could meet a stranger. */
@@ -224,19 +230,23 @@ bool member_serve(struct member *member, int *status, unsigned timeout_ms)
         ended = waitpid(pid, &got, 0) == pid;
     }
     member__answer(member);
-    member__collect(member);
+    bool all = member__collect(member);
     if (ended) {
+        for (unsigned i = 0; i < LAST_ROUNDS && !all; i++)
+            all = member__collect(member);
         *status = got;
         return true;
     }
-    member__futex_wait(&member->page->doorbell, seen, timeout_ms);
+    bool settled = base_monotonic_ns() - member->started_ns > settled_ns;
+    if (all && !(settled && member__warm(member)))
+        member__futex_wait(&member->work, seen, timeout_ms);
     return false;
 }
 
 unsigned member_backoff_ms(struct member_backoff *backoff, uint64_t lived_ns)
 {
-    const uint64_t young_ns = 10000000000u, settled_ns = 60000000000u;
-    if (lived_ns >= settled_ns)
+    const uint64_t young_ns = 10000000000u, grown_up_ns = 60000000000u;
+    if (lived_ns >= grown_up_ns)
         backoff->early_deaths = 0;
     unsigned deaths = backoff->early_deaths;
     if (lived_ns < young_ns && backoff->early_deaths < 16)

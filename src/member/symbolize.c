@@ -25,7 +25,15 @@ const char *member_not_undone_name(unsigned bit)
     return NULL;
 }
 
-static void resolve(struct member *member, struct report_frame *frame, const struct site *site)
+static bool is_own(const struct member *member, const char *path)
+{
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
+        if (member->objects[i].known && member->objects[i].own && !strcmp(member->objects[i].path, path))
+            return true;
+    return false;
+}
+
+static void look_up(struct member *member, struct report_frame *frame, const struct site *site)
 {
     *frame = (struct report_frame){.object = site->path, .offset = site->offset};
     struct image *image = site->path ? member__image_of(member, site->path) : NULL;
@@ -36,7 +44,23 @@ static void resolve(struct member *member, struct report_frame *frame, const str
     uint64_t into = 0;
     frame->function = image_name(image, &into, at);
     frame->into = frame->function ? into + (site->offset - at) : 0;
-    frame->line = image_line(image, &frame->file, at);
+    /* Lines of the program's own code only: the C library's debug file takes 40 ms to open, and its lines say little. */
+    if (is_own(member, site->path))
+        frame->line = image_line(image, &frame->file, at);
+}
+
+static void resolve(struct member *member, struct report_frame *frame, const struct site *site)
+{
+    uint64_t hash = core_hash(CORE_HASH_SEED, &site->path, sizeof site->path);
+    hash = core_hash(hash, &site->offset, sizeof site->offset);
+    struct resolved *entry = &member->resolved[hash % RESOLVED_COUNT];
+    if (!entry->used || entry->site.path != site->path || entry->site.offset != site->offset ||
+        entry->site.is_return != site->is_return) {
+        look_up(member, &entry->frame, site);
+        entry->site = *site;
+        entry->used = true;
+    }
+    *frame = entry->frame;
 }
 
 static struct object *find_object(struct member *member, uint32_t index)
@@ -201,14 +225,6 @@ static uint32_t kind_of(const struct wire_fault *record)
     }
 }
 
-static bool is_own(const struct member *member, const char *path)
-{
-    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
-        if (member->objects[i].known && member->objects[i].own && !strcmp(member->objects[i].path, path))
-            return true;
-    return false;
-}
-
 /* An abort that no checked call foresaw: the C library's functions between it and the program say why. */
 static void refine_abort(const struct member *member, struct report_fault *fault)
 {
@@ -268,7 +284,7 @@ void member__report(struct member *member, struct report_fault *fault, const str
         .count = 1,
     };
     set_memory(fault, record);
-    if (crash) {
+    if (crash && (crash->site[0].path || !record->stack_frames)) {
         fault->stack.count = crash->count;
         for (unsigned i = 0; i < crash->count; i++)
             resolve(member, &fault->stack.frame[i], &crash->site[i]);
