@@ -55,12 +55,20 @@ enum core_counter {
     CORE_COUNTER_COUNT
 };
 
+enum core_knob {
+#define KNOB(id, name, meaning) CORE_KNOB_##id,
+#include "core/knobs.def"
+#undef KNOB
+    CORE_KNOB_COUNT
+};
+
 /* Names for reports; an index out of range answers "unknown". */
 const char *core_fault_name(unsigned kind);
 const char *core_detector_name(unsigned detector);
 const char *core_outcome_name(unsigned outcome);
 const char *core_refusal_name(unsigned refusal);
 const char *core_counter_name(unsigned counter);
+const char *core_knob_name(unsigned knob);
 
 /* Finds a fault kind by its name. Returns CORE_FAULT_NONE when there is none. */
 enum core_fault_kind core_fault_from_name(const char *name);

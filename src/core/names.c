@@ -27,6 +27,12 @@ static const char *const counter_names[] = {
 #undef COUNTER
 };
 
+static const char *const knob_names[] = {
+#define KNOB(id, name, meaning) name,
+#include "core/knobs.def"
+#undef KNOB
+};
+
 static const char *name_at(const char *const *names, unsigned count, unsigned index)
 {
     return index < count ? names[index] : "unknown";
@@ -55,6 +61,11 @@ const char *core_refusal_name(unsigned refusal)
 const char *core_counter_name(unsigned counter)
 {
     return name_at(counter_names, CORE_COUNTER_COUNT, counter);
+}
+
+const char *core_knob_name(unsigned knob)
+{
+    return name_at(knob_names, CORE_KNOB_COUNT, knob);
 }
 
 enum core_fault_kind core_fault_from_name(const char *name)

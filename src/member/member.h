@@ -24,7 +24,6 @@ struct member_options {
     int stop_status;               /* exit status of WIRE_ON_FAULT_STOP */
     unsigned answer_ms, crash_ms;  /* 0: 2000 each */
     bool no_heap_stacks;
-    bool clobber;
     const char *objects; /* comma-separated patterns of file names; NULL or empty: the default */
     const char *stem;    /* path of the runtime; NULL: $TESTUDO_STEM, else beside our own program */
     const char *name;    /* this member's name in reports; NULL: none */

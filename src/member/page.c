@@ -128,10 +128,33 @@ static int make_page(struct base_error *error, struct member *member)
     return 0;
 }
 
+/* TESTUDO_KNOBS: names of core/knobs.def with commas, for measurements and self-tests. */
+static int read_knobs(struct base_error *error, uint32_t *knobs)
+{
+    const char *text = getenv("TESTUDO_KNOBS");
+    *knobs = 0;
+    while (text && *text) {
+        size_t length = strcspn(text, ",");
+        unsigned knob = 0;
+        while (knob < CORE_KNOB_COUNT &&
+               (strlen(core_knob_name(knob)) != length || strncmp(core_knob_name(knob), text, length)))
+            knob++;
+        if (knob == CORE_KNOB_COUNT)
+            return base_fail(error, BASE_EXIT_USAGE, "TESTUDO_KNOBS: no knob is called %.*s", (int)length,
+                             text);
+        *knobs |= 1u << knob;
+        text += length + (text[length] == ',');
+    }
+    return 0;
+}
+
 static int fill_page(struct base_error *error, struct member *member)
 {
     const struct member_options *o = &member->options;
     struct wire_control *page = member->page;
+    uint32_t knobs;
+    if (read_knobs(error, &knobs))
+        return -1;
     page->version = WIRE_CONTROL_VERSION;
     page->bytes = sizeof *page;
     page->supervisor_pid = getpid();
@@ -140,7 +163,7 @@ static int fill_page(struct base_error *error, struct member *member)
         .on_fault = o->on_fault,
         .default_level = o->default_level,
         .stop_status = (uint32_t)o->stop_status,
-        .clobber = o->clobber,
+        .knobs = knobs,
         .answer_ms = o->answer_ms ? o->answer_ms : DEFAULT_WAIT_MS,
         .crash_ms = o->crash_ms ? o->crash_ms : DEFAULT_WAIT_MS,
         .heap_stacks = !o->no_heap_stacks,

@@ -170,8 +170,8 @@ struct stem_object {
     uint32_t function_count;
     /* code cache region, within 2 GiB of the whole object */
     uint8_t *region, *region_end;
-    uint8_t *next;       /* next free byte */
-    uint8_t *code_start; /* translated code; gates lie before it */
+    uint8_t *next;            /* next free byte */
+    uint8_t *code_start;      /* translated code; gates lie before it */
     const void *const *stubs; /* enum stem_stub: addresses of entry.S, within reach of the code */
     const uint8_t *levels;    /* levels[i]: of functions[i], the page's bytes mapped once more */
     struct stem_translation **translations; /* in order of cache address */

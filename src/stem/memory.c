@@ -231,7 +231,7 @@ static void open_group(struct stem_emitter *e, const struct stem_block *block, u
             break;
         if (wants_log(e, insn)) {
             entries += entries_of(insn);
-            if (entries > GROUP_MAX)
+            if (entries > GROUP_MAX || (i > index && stem_knob(e, CORE_KNOB_NO_GROUPS)))
                 break;
             last = i;
             best = free;
@@ -332,13 +332,15 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
     struct stem_insn *insn = &e->unit->insns[index];
     if (insn->flags & INSN_STRING && e->mode >= WIRE_MODE_CHECK)
         stem_emit_slow_call(e, STUB_STRING, insn);
-    if (wants_check(e, insn) && !known(e->checked, e->checked_count, &insn->mem)) {
+    if (wants_check(e, insn) &&
+        (!known(e->checked, e->checked_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS))) {
         emit_check(e, index);
         learn(e->checked, &e->checked_count, &insn->mem);
     }
     if (wants_log(e, insn)) {
         /* A known range still counts as an append where a group was planned to end. */
-        if (!known(e->logged, e->logged_count, &insn->mem) || (e->x >= 0 && index == e->group_last)) {
+        if (!known(e->logged, e->logged_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_LOG_FACTS) ||
+            (e->x >= 0 && index == e->group_last)) {
             emit_log(e, block, index);
             learn(e->logged, &e->logged_count, &insn->mem);
         }

@@ -301,7 +301,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
         struct stem_insn *insn = &e->unit->insns[i];
         stem_object_bytes(bytes, e->object, insn->offset, insn->length);
         stem_emit_map(e, insn);
-        if (e->clobber)
+        if (stem_knob(e, CORE_KNOB_CLOBBER))
             emit_clobber(e, insn);
         stem_emit_memory(e, block, i);
         if (!emit_control(e, block, index, insn, bytes))
@@ -403,9 +403,10 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     stem_liveness(&unit);
     function->returns = (uint8_t)stem_unit_returns(&unit);
     e->mode = (enum wire_mode)stem_control->config.mode;
-    e->clobber = stem_control->config.clobber != 0;
+    e->knobs = stem_control->config.knobs;
     e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call);
-    e->poisons_frame = e->mode >= WIRE_MODE_CHECK && unit.frame_escapes;
+    e->poisons_frame =
+        e->mode >= WIRE_MODE_CHECK && unit.frame_escapes && !stem_knob(e, CORE_KNOB_NO_FRAME_POISON);
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)

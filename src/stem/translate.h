@@ -38,7 +38,8 @@ struct stem_emitter {
     struct stem_function *function;
     enum stem_flavour flavour;
     enum wire_mode mode;
-    bool clobber, marks, poisons_frame;
+    uint32_t knobs; /* bits of enum core_knob */
+    bool marks, poisons_frame;
     emit_at p;
     uint8_t *code, *code_end;
     struct stem_map_entry *map;
@@ -60,6 +61,11 @@ struct stem_emitter {
     struct stem_fact checked[FACTS_MAX], logged[FACTS_MAX];
     unsigned checked_count, logged_count;
 };
+
+static inline bool stem_knob(const struct stem_emitter *e, enum core_knob knob)
+{
+    return e->knobs & 1u << knob;
+}
 
 static inline int32_t stem_slot_offset(unsigned slot)
 {

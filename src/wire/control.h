@@ -174,7 +174,7 @@ struct wire_config {
     uint32_t on_fault;      /* enum wire_on_fault */
     uint32_t default_level; /* of functions of own objects, until the supervisor answers */
     uint32_t stop_status;   /* exit status of WIRE_ON_FAULT_STOP */
-    uint32_t clobber;       /* self-test: destroy every register and flag that liveness calls dead */
+    uint32_t knobs;         /* bits of enum core_knob */
     uint32_t answer_ms;     /* longest wait for the supervisor's answer to a new object */
     uint32_t crash_ms;      /* longest wait of a dying process for its record to be taken */
     uint32_t heap_stacks;   /* 1: record allocation and free stacks */
