@@ -1,0 +1,234 @@
+/* From a manifest to what one member watches at a moment. The division is the model's, computed by each member alone from
+   the same table: equal manifests give equal slices everywhere. */
+#include "member/slice.h"
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MS 1000000ull
+
+/* One function that the member holds in this epoch. */
+struct part {
+    uint32_t function;      /* index in the manifest's order, which is by (object, offset) */
+    uint32_t first, quanta; /* quanta == Q: always */
+};
+
+struct member__slice {
+    uint8_t *data; /* the manifest's bytes; everything below points into them */
+    struct wire_manifest manifest;
+    struct wire_manifest_object objects[WIRE_MANIFEST_OBJECTS_MAX];
+    struct wire_manifest_function *functions;
+    uint32_t number;
+    uint64_t epoch, quantum; /* of the moment last set */
+    struct part *parts;      /* by function */
+    size_t part_count;
+};
+
+static int by_function(const void *left, const void *right)
+{
+    const struct part *a = left, *b = right;
+    return a->function < b->function ? -1 : a->function > b->function;
+}
+
+/* Index of the first part at or behind `function`. */
+static size_t part_at(const struct member__slice *s, uint32_t function)
+{
+    size_t low = 0, high = s->part_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (s->parts[middle].function < function)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The holdings of this member in the slice's epoch. Returns 0, or -1 when out of memory. */
+static int divide(struct member__slice *s)
+{
+    const struct wire_manifest *m = &s->manifest;
+    size_t n = m->function_count, room = n + m->members, made = 0;
+    struct model_task task = {
+        .functions = n, .members = m->members, .quanta = m->quanta, .seed = m->seed, .epoch = s->epoch};
+    double *relative = calloc(n, sizeof *relative), *load = calloc(m->members, sizeof *load);
+    uint64_t *tokens = calloc(n, sizeof *tokens);
+    uint32_t *scratch = calloc(model_scratch_room(&task), sizeof *scratch);
+    struct model_holding *holdings = NULL;
+    struct part *parts = calloc(n ? n : 1, sizeof *parts);
+    int status = -1;
+    task.relative = relative;
+    task.tokens = tokens;
+    if (!relative || !load || !tokens || !scratch || !parts)
+        goto out;
+    for (size_t f = 0; f < n; f++) {
+        relative[f] = (double)s->functions[f].cost;
+        tokens[f] = s->functions[f].tokens;
+    }
+    const struct model_policy *policy = m->assign == WIRE_MANIFEST_COIN ? &model_coin : &model_central;
+    uint32_t slice = policy == &model_central ? model_rotate(s->number, s->epoch, m->members) : s->number;
+    for (;;) {
+        free(holdings);
+        holdings = calloc(room, sizeof *holdings);
+        if (!holdings)
+            goto out;
+        made = policy->assign(holdings, room, load, scratch, &task);
+        if (made <= room)
+            break;
+        room = made;
+    }
+    free(s->parts);
+    s->parts = parts;
+    s->part_count = 0;
+    parts = NULL;
+    for (uint32_t f = 0; f < n; f++)
+        if (tokens[f] == (uint64_t)m->members * m->quanta)
+            s->parts[s->part_count++] = (struct part){f, 0, m->quanta};
+    for (size_t i = 0; i < made; i++)
+        if (holdings[i].member == slice)
+            s->parts[s->part_count++] =
+                (struct part){holdings[i].function, holdings[i].first, holdings[i].quanta};
+    qsort(s->parts, s->part_count, sizeof *s->parts, by_function);
+    status = 0;
+out:
+    free(relative);
+    free(load);
+    free(tokens);
+    free(scratch);
+    free(holdings);
+    free(parts);
+    return status;
+}
+
+int member__slice_make(struct base_error *error, struct member__slice **slice, const void *data, size_t bytes,
+                       uint32_t number)
+{
+    struct member__slice *s = calloc(1, sizeof *s);
+    int problem = 0;
+    if (!s || !(s->data = malloc(bytes ? bytes : 1)))
+        goto memory;
+    memcpy(s->data, data, bytes);
+    problem = wire_manifest_open(&s->manifest, s->data, bytes);
+    if (problem) {
+        member__slice_free(s);
+        return base_fail(error, BASE_EXIT_INPUT, "manifest refused: %s", wire_manifest_problem(problem));
+    }
+    s->number = number % s->manifest.members;
+    s->functions = calloc(s->manifest.function_count, sizeof *s->functions);
+    if (!s->functions)
+        goto memory;
+    struct wire_manifest_cursor at = {0};
+    for (size_t i = 0; wire_manifest_next_object(&s->objects[i], &at, &s->manifest); i++)
+        ;
+    at = (struct wire_manifest_cursor){0};
+    for (size_t i = 0; wire_manifest_next_function(&s->functions[i], &at, &s->manifest); i++)
+        ;
+    s->epoch = s->manifest.epoch;
+    if (divide(s))
+        goto memory;
+    *slice = s;
+    return 0;
+memory:
+    member__slice_free(s);
+    return base_fail(error, BASE_EXIT_FAILURE, "out of memory for a slice");
+}
+
+void member__slice_set_time(struct member__slice *s, uint64_t realtime_ns)
+{
+    uint64_t quantum = realtime_ns / (s->manifest.quantum_ms * MS);
+    uint64_t before = s->epoch;
+    s->quantum = quantum;
+    s->epoch = s->manifest.epoch + quantum / s->manifest.quanta;
+    /* Out of memory: the old slice goes on, and the next call tries again. */
+    if (s->epoch != before && divide(s))
+        s->epoch = before;
+}
+
+static bool is_object(const struct member__slice *s, uint32_t o, const uint8_t *build_id, size_t bytes)
+{
+    return s->objects[o].build_id_bytes == bytes && memcmp(s->objects[o].build_id, build_id, bytes) == 0;
+}
+
+static bool holds_now(const struct member__slice *s, const struct part *part)
+{
+    const struct model_holding holding = {.first = part->first, .quanta = part->quanta};
+    return model_holds(&holding, (uint32_t)(s->quantum % s->manifest.quanta), s->manifest.quanta);
+}
+
+bool member__slice_watches(const struct member__slice *s, const uint8_t *build_id, size_t build_id_bytes,
+                           uint64_t offset)
+{
+    for (uint32_t o = 0; o < s->manifest.object_count; o++) {
+        if (!is_object(s, o, build_id, build_id_bytes))
+            continue;
+        size_t low = 0, high = s->manifest.function_count;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            const struct wire_manifest_function *f = &s->functions[middle];
+            if (f->object < o || (f->object == o && f->offset < offset))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low == s->manifest.function_count || s->functions[low].object != o ||
+            s->functions[low].offset != offset)
+            continue;
+        size_t at = part_at(s, (uint32_t)low);
+        if (at < s->part_count && s->parts[at].function == low && holds_now(s, &s->parts[at]))
+            return true;
+    }
+    return false;
+}
+
+bool member__slice_knows(const struct member__slice *s, const uint8_t *build_id, size_t build_id_bytes)
+{
+    for (uint32_t o = 0; o < s->manifest.object_count; o++)
+        if (is_object(s, o, build_id, build_id_bytes))
+            return true;
+    return false;
+}
+
+uint64_t member__slice_changes_at(const struct member__slice *s)
+{
+    /* Slices of more than one member change with the epoch at the latest. */
+    uint32_t quanta = s->manifest.quanta, now = (uint32_t)(s->quantum % quanta), wait = quanta - now;
+    if (s->manifest.members == 1)
+        return UINT64_MAX;
+    for (size_t i = 0; i < s->part_count; i++) {
+        const struct part *part = &s->parts[i];
+        if (part->quanta == quanta)
+            continue;
+        uint32_t edges[] = {part->first, (uint32_t)(((uint64_t)part->first + part->quanta) % quanta)};
+        for (int e = 0; e < 2; e++)
+            if (edges[e] > now && edges[e] - now < wait)
+                wait = edges[e] - now;
+    }
+    return (s->quantum + wait) * s->manifest.quantum_ms * MS;
+}
+
+bool member__slice_next(struct member__slice_part *part, uint32_t *at, const struct member__slice *s)
+{
+    if (*at >= s->part_count)
+        return false;
+    const struct part *p = &s->parts[(*at)++];
+    const struct wire_manifest_function *f = &s->functions[p->function];
+    *part = (struct member__slice_part){.build_id = s->objects[f->object].build_id,
+                                        .build_id_bytes = s->objects[f->object].build_id_bytes,
+                                        .offset = f->offset,
+                                        .name = f->name,
+                                        .name_bytes = f->name_bytes,
+                                        .always = p->quanta == s->manifest.quanta,
+                                        .now = holds_now(s, p)};
+    return true;
+}
+
+void member__slice_free(struct member__slice *s)
+{
+    if (!s)
+        return;
+    free(s->data);
+    free(s->functions);
+    free(s->parts);
+    free(s);
+}
