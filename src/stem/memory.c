@@ -110,20 +110,20 @@ static unsigned spill_register(const struct stem_emitter *e, const struct stem_i
 
 /* ---- check -------------------------------------------------------------------------------------------------------- */
 
-static void emit_shift3(emit_at *p, unsigned r)
+static void emit_shift3(stem_cursor *p, unsigned r)
 {
-    emit_modrm_reg(p, true, 0xc1, 5, r); /* shr r, 3 */
-    emit_byte(p, 3);
+    stem_emit_modrm_reg(p, true, 0xc1, 5, r); /* shr r, 3 */
+    stem_emit_byte(p, 3);
 }
 
 /* cmp {byte, word, dword, qword} gs:[r - (granules - 1)], 0 */
-static void emit_shadow_compare(emit_at *p, unsigned r, unsigned bytes)
+static void emit_shadow_compare(stem_cursor *p, unsigned r, unsigned bytes)
 {
     struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
     unsigned granules = bytes <= 8 ? 1 : bytes <= 16 ? 2 : bytes <= 32 ? 4 : 8;
-    emit_modrm_mem(p, granules == 2 ? 0x6566 : 0x65, granules == 8, granules == 1 ? 0x80 : 0x83, 7, &at,
-                   -(int32_t)(granules - 1), NULL, 1);
-    emit_byte(p, 0);
+    stem_emit_modrm_mem(p, granules == 2 ? 0x6566 : 0x65, granules == 8, granules == 1 ? 0x80 : 0x83, 7, &at,
+                        -(int32_t)(granules - 1), NULL, 1);
+    stem_emit_byte(p, 0);
 }
 
 static void emit_check(struct stem_emitter *e, uint32_t index)
@@ -140,31 +140,31 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
     if (r == NO_REGISTER) {
         r = spill_register(e, insn, except);
         cold->saved = (uint8_t)r;
-        emit_store_tls(&e->p, stem_slot_offset(0), r);
+        stem_emit_store_tls(&e->p, stem_slot_offset(0), r);
     }
-    emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea */
+    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea */
     if (flags_live) {
         cold->saved_flags = true;
         cold->rax_in_slot = rax_live || (e->x == RAX);
         if (cold->rax_in_slot)
-            emit_store_tls(&e->p, stem_slot_offset(1), RAX);
-        emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4); /* lahf; seto al */
+            stem_emit_store_tls(&e->p, stem_slot_offset(1), RAX);
+        stem_emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4); /* lahf; seto al */
     } else {
         cold->scratch = (uint8_t)r;
     }
     emit_shift3(&e->p, r);
     emit_shadow_compare(&e->p, r, m->bytes);
-    emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
+    stem_emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
     cold->field = e->p;
     e->p += 4;
     cold->back = e->p;
     if (flags_live) {
-        emit_bytes(&e->p, "\x3c\x81\x9e", 3); /* cmp al, -127; sahf */
+        stem_emit_bytes(&e->p, "\x3c\x81\x9e", 3); /* cmp al, -127; sahf */
         if (cold->rax_in_slot)
-            emit_load_tls(&e->p, RAX, stem_slot_offset(1));
+            stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
     }
     if (cold->saved != NO_REGISTER)
-        emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
+        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
 }
 
 /* The other half: exact for partial granules, then the slow call with all registers as the application left them. */
@@ -172,7 +172,7 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
 {
     struct stem_insn *insn = &e->unit->insns[cold->insn];
     const struct stem_mem *m = &insn->mem;
-    emit_rel32(cold->field, e->p, 0);
+    stem_emit_rel32(cold->field, e->p, 0);
     e->pending = cold->pending;
     stem_emit_map(e, insn);
     e->map[e->map_count - 1].flags = 0; /* nothing jumps here */
@@ -181,29 +181,29 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
         struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
         while (bit(s) & (bit(r) | operand_registers(insn) | bit(RSP)))
             s++;
-        emit_store_tls(&e->p, stem_slot_offset(2), s);
-        emit_modrm_mem(&e->p, 0x65, false, 0x0fbe, s, &at, 0, NULL, 0);         /* movsx s, byte gs:[r] */
-        emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea r, last byte */
-        emit_modrm_reg(&e->p, false, 0x83, 4, r);                               /* and r, 7 */
-        emit_byte(&e->p, 7);
-        emit_modrm_reg(&e->p, false, 0x39, s, r); /* cmp r, s */
-        emit_load_tls(&e->p, s, stem_slot_offset(2));
-        emit_jcc(&e->p, 0xc, cold->back); /* jl: inside the addressable part */
+        stem_emit_store_tls(&e->p, stem_slot_offset(2), s);
+        stem_emit_modrm_mem(&e->p, 0x65, false, 0x0fbe, s, &at, 0, NULL, 0); /* movsx s, byte gs:[r] */
+        stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea r, last byte */
+        stem_emit_modrm_reg(&e->p, false, 0x83, 4, r);                               /* and r, 7 */
+        stem_emit_byte(&e->p, 7);
+        stem_emit_modrm_reg(&e->p, false, 0x39, s, r); /* cmp r, s */
+        stem_emit_load_tls(&e->p, s, stem_slot_offset(2));
+        stem_emit_jcc(&e->p, 0xc, cold->back); /* jl: inside the addressable part */
     }
     if (cold->saved_flags) {
-        emit_bytes(&e->p, "\x3c\x81\x9e", 3);
+        stem_emit_bytes(&e->p, "\x3c\x81\x9e", 3);
         if (cold->rax_in_slot)
-            emit_load_tls(&e->p, RAX, stem_slot_offset(1));
+            stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
     }
     if (cold->saved != NO_REGISTER)
-        emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
+        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
     stem_emit_slow_call(e, STUB_CHECK, insn);
     if (cold->saved_flags) { /* the slow path kept everything: park once more, as the hot path expects */
         if (cold->rax_in_slot)
-            emit_store_tls(&e->p, stem_slot_offset(1), RAX);
-        emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4);
+            stem_emit_store_tls(&e->p, stem_slot_offset(1), RAX);
+        stem_emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4);
     }
-    emit_jump(&e->p, cold->back);
+    stem_emit_jump(&e->p, cold->back);
 }
 
 /* ---- undo log --------------------------------------------------------------------------------------------------------- */
@@ -257,34 +257,34 @@ static void emit_append(struct stem_emitter *e, const struct stem_insn *insn, un
         unsigned left = m->bytes - at, size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         unsigned code = size == 8 ? 4 : size == 4 ? 3 : size;
         unsigned prefix = m->segment == SEGMENT_FS ? 0x64 : 0;
-        emit_modrm_mem(&e->p, prefix, size == 8,
-                       size >= 4   ? 0x8b
-                       : size == 2 ? 0x0fb7
-                                   : 0x0fb6,
-                       r, m, (int32_t)at, e->object, 0);
-        emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending), NULL, 0);
+        stem_emit_modrm_mem(&e->p, prefix, size == 8,
+                            size >= 4   ? 0x8b
+                            : size == 2 ? 0x0fb7
+                                        : 0x0fb6,
+                            r, m, (int32_t)at, e->object, 0);
+        stem_emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending), NULL, 0);
         if (one_lea) {
             struct stem_mem scaled = {.base = NO_REGISTER,
                                       .index = m->base,
                                       .scale = 8,
                                       .disp = (m->disp + (int32_t)at) * 8 + (int32_t)code};
-            emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
+            stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
         } else {
             struct stem_mem scaled = {
                 .base = NO_REGISTER, .index = (uint8_t)r, .scale = 8, .disp = (int32_t)code};
             if (m->segment) { /* the thread control block holds its own address at fs:0 */
                 struct stem_mem linear = {.base = (uint8_t)r, .index = m->base, .scale = 1, .disp = m->disp};
                 struct stem_mem indexed = {.base = (uint8_t)r, .index = m->index, .scale = m->scale};
-                emit_load_tls(&e->p, r, 0);
-                emit_modrm_mem(&e->p, 0, true, 0x8d, r, &linear, (int32_t)at, NULL, 0);
+                stem_emit_load_tls(&e->p, r, 0);
+                stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, &linear, (int32_t)at, NULL, 0);
                 if (m->index != NO_REGISTER)
-                    emit_modrm_mem(&e->p, 0, true, 0x8d, r, &indexed, 0, NULL, 0);
+                    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, &indexed, 0, NULL, 0);
             } else {
-                emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, (int32_t)at, e->object, 0);
+                stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, (int32_t)at, e->object, 0);
             }
-            emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
+            stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, &scaled, 0, NULL, 0);
         }
-        emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending + 8), NULL, 0);
+        stem_emit_modrm_mem(&e->p, 0, true, 0x89, r, &ring, (int32_t)(16 * e->pending + 8), NULL, 0);
         e->pending++;
         at += size;
     }
@@ -301,30 +301,30 @@ static void emit_log(struct stem_emitter *e, const struct stem_block *block, uin
     if (spill_r)
         r = spill_register(e, insn, 0);
     if (spill_r)
-        emit_store_tls(&e->p, stem_slot_offset(3), r);
+        stem_emit_store_tls(&e->p, stem_slot_offset(3), r);
     if (spill_x) {
         x = dead_register(e, insn, bit(r));
         if (x == NO_REGISTER) {
             x = spill_register(e, insn, bit(r));
-            emit_store_tls(&e->p, stem_slot_offset(4), x);
+            stem_emit_store_tls(&e->p, stem_slot_offset(4), x);
         } else {
             spill_x = false;
         }
     }
     if (first)
-        emit_load_tls(&e->p, x, stem_ring_offset());
+        stem_emit_load_tls(&e->p, x, stem_ring_offset());
     emit_append(e, insn, x, r);
     if (!has_x || index == e->group_last) { /* publish */
         struct stem_mem ring = {.base = (uint8_t)x, .index = NO_REGISTER, .scale = 1};
-        emit_modrm_mem(&e->p, 0x66, false, 0x8d, x, &ring, (int32_t)(16 * e->pending), NULL, 0);
-        emit_store_tls(&e->p, stem_ring_offset(), x);
+        stem_emit_modrm_mem(&e->p, 0x66, false, 0x8d, x, &ring, (int32_t)(16 * e->pending), NULL, 0);
+        stem_emit_store_tls(&e->p, stem_ring_offset(), x);
         e->x = -1;
         e->pending = 0;
     }
     if (spill_x)
-        emit_load_tls(&e->p, x, stem_slot_offset(4));
+        stem_emit_load_tls(&e->p, x, stem_slot_offset(4));
     if (spill_r)
-        emit_load_tls(&e->p, r, stem_slot_offset(3));
+        stem_emit_load_tls(&e->p, r, stem_slot_offset(3));
 }
 
 void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t index)

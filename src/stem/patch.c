@@ -125,38 +125,38 @@ bool stem_region_make(struct stem_object *o)
     }
     /* A table of pointers to the stubs, which may lie further than 2 GiB away. */
     o->stubs = (const void *const *)o->next;
-    emit_bytes(&o->next, stubs, sizeof stubs);
+    stem_emit_bytes(&o->next, stubs, sizeof stubs);
     return true;
 }
 
 /* ---- relocating displaced instructions -------------------------------------------------------------------- */
 
-static bool relocate(emit_at *p, const struct stem_insn *insn, const uint8_t *bytes,
+static bool relocate(stem_cursor *p, const struct stem_insn *insn, const uint8_t *bytes,
                      const struct stem_object *o)
 {
     const uint8_t *target = (const uint8_t *)(o->base + insn->target);
     switch (insn->kind) {
     case INSN_JUMP:
-        emit_jump(p, target);
+        stem_emit_jump(p, target);
         return true;
     case INSN_BRANCH:
         if (insn->flags & INSN_SHORT_ONLY)
             return false;
-        emit_jcc(p, bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf, target);
+        stem_emit_jcc(p, bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf, target);
         return true;
     case INSN_CALL: { /* with the application's return address, which lies behind the patch */
         uintptr_t back = o->base + insn->offset + insn->length;
-        emit_byte(p, 0xff); /* push [rip + 5]: behind the jump */
-        emit_byte(p, 0x35);
-        emit_u32(p, 5);
-        emit_jump(p, target);
-        emit_bytes(p, &back, 8);
+        stem_emit_byte(p, 0xff); /* push [rip + 5]: behind the jump */
+        stem_emit_byte(p, 0x35);
+        stem_emit_u32(p, 5);
+        stem_emit_jump(p, target);
+        stem_emit_bytes(p, &back, 8);
         return true;
     }
     case INSN_CALL_INDIRECT:
         return false;
     default:
-        return emit_copy(p, insn, bytes, o);
+        return stem_emit_copy(p, insn, bytes, o);
     }
 }
 
@@ -244,16 +244,16 @@ static uint32_t room_after(const struct stem_object *o, const struct stem_functi
 /* ---- gates ---------------------------------------------------------------------------------------------------- */
 
 static void emit_gate_tail(const struct stem_object *o, struct stem_function *f, enum stem_flavour flavour,
-                           uint8_t *jump_field, emit_at *p)
+                           uint8_t *jump_field, stem_cursor *p)
 {
     f->gate_cached[flavour] = *p;
     jump_field[0] = (uint8_t)(*p - (jump_field + 1));
-    emit_jump_through(p, f->slot[flavour]);
+    stem_emit_jump_through(p, f->slot[flavour]);
     /* Until it is translated the slot leads here: which function and flavour, then the translator. */
     f->slot[flavour]->v = (uintptr_t)*p;
-    emit_byte(p, 0x68);
-    emit_u32(p, f->index << 1 | (uint32_t)flavour);
-    emit_jump_through(p, &o->stubs[STUB_TRANSLATE]);
+    stem_emit_byte(p, 0x68);
+    stem_emit_u32(p, f->index << 1 | (uint32_t)flavour);
+    stem_emit_jump_through(p, &o->stubs[STUB_TRANSLATE]);
 }
 
 static bool patch(struct stem_object *o, struct stem_function *f)
@@ -295,16 +295,16 @@ static bool patch(struct stem_object *o, struct stem_function *f)
         f->slot[flavour] = (core_cache_pc *)o->next;
         o->next += sizeof(core_cache_pc);
     }
-    emit_at p = o->next;
+    stem_cursor p = o->next;
     f->gate = p;
-    emit_byte(&p, 0x80); /* cmp byte [level], 1 */
-    emit_byte(&p, 0x3d);
+    stem_emit_byte(&p, 0x80); /* cmp byte [level], 1 */
+    stem_emit_byte(&p, 0x3d);
     p += 4;
-    emit_rel32(p - 4, o->levels + (f - o->functions), 1);
-    emit_byte(&p, WIRE_LEVEL_MONITOR);
-    emit_byte(&p, 0x74); /* je */
+    stem_emit_rel32(p - 4, o->levels + (f - o->functions), 1);
+    stem_emit_byte(&p, WIRE_LEVEL_MONITOR);
+    stem_emit_byte(&p, 0x74); /* je */
     uint8_t *to_monitor = p++;
-    emit_byte(&p, 0x77); /* ja */
+    stem_emit_byte(&p, 0x77); /* ja */
     uint8_t *to_protect = p++;
     bool falls_through = true;
     for (unsigned i = 0; i < count; i++) {
@@ -317,7 +317,7 @@ static bool patch(struct stem_object *o, struct stem_function *f)
                         insns[i].kind != INSN_TRAP;
     }
     if (falls_through)
-        emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
+        stem_emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
     emit_gate_tail(o, f, FLAVOUR_MONITOR, to_monitor, &p);
     emit_gate_tail(o, f, FLAVOUR_PROTECT, to_protect, &p);
     o->next = p;
@@ -325,12 +325,12 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     f->patched_bytes = (uint8_t)wanted;
     if (padded) {
         uint8_t *pad = entry - 5;
-        emit_jump(&pad, f->gate);
+        stem_emit_jump(&pad, f->gate);
         uint16_t back = 0xf9eb; /* jmp -7 */
         *(volatile uint16_t *)entry = back;
     } else {
         uint8_t *at = entry;
-        emit_jump(&at, f->gate);
+        stem_emit_jump(&at, f->gate);
     }
     return true;
 }
@@ -375,9 +375,9 @@ void stem_patch_loader_hook(uintptr_t r_brk)
     if (!near || sys_failed(sys_call3(SYS_mprotect, page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC)))
         return;
     const void *hook = stem_stub_objects;
-    emit_at p = near + 16;
+    stem_cursor p = near + 16;
     memcpy(near, &hook, 8);
-    emit_jump_through(&p, near);
-    emit_jump(&at, near + 16);
+    stem_emit_jump_through(&p, near);
+    stem_emit_jump(&at, near + 16);
     sys_call3(SYS_mprotect, page, 8192, PROT_READ | PROT_EXEC);
 }

@@ -282,16 +282,27 @@ static plain_handler set_handler(int signal, plain_handler handler, unsigned lon
     return (plain_handler)(uintptr_t)o.handler;
 }
 
+static uint64_t own_bit(int signal)
+{
+    return signal > 0 && signal < SIGNALS ? 1ull << (signal - 1) : 0;
+}
+
 EXPORT plain_handler signal(int signal, plain_handler handler)
 {
     return set_handler(signal, handler, SA_RESTART,
                        signal > 0 && signal < SIGNALS ? 1ull << (signal - 1) : 0);
 }
 
+EXPORT plain_handler bsd_signal(int signal, plain_handler handler);
 EXPORT plain_handler bsd_signal(int signal, plain_handler handler)
-    __attribute__((alias("signal"), copy(signal)));
+{
+    return set_handler(signal, handler, SA_RESTART, own_bit(signal));
+}
+
 EXPORT plain_handler ssignal(int signal, plain_handler handler)
-    __attribute__((alias("signal"), copy(signal)));
+{
+    return set_handler(signal, handler, SA_RESTART, own_bit(signal));
+}
 
 EXPORT plain_handler __sysv_signal(int signal, plain_handler handler);
 EXPORT plain_handler __sysv_signal(int signal, plain_handler handler)
@@ -300,4 +311,6 @@ EXPORT plain_handler __sysv_signal(int signal, plain_handler handler)
 }
 
 EXPORT plain_handler sysv_signal(int signal, plain_handler handler)
-    __attribute__((alias("__sysv_signal"), copy(__sysv_signal)));
+{
+    return set_handler(signal, handler, SA_RESETHAND | SA_NODEFER, 0);
+}

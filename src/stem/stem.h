@@ -5,8 +5,8 @@
    are native at every application instruction, so that control passes between cache and native code freely.
 
    Rules of this place (checked by tools/symbols and by review):
-   * no libc call, no stdio, no host heap: system calls through sys.h, memory through stem_pages_*; the only import
-     beside the decoder is dl_iterate_phdr;
+   * no libc call, no stdio, no host heap: system calls through sys.h, memory through stem_pages_*; the imports are
+     the decoder, errno's address and the loader's list of objects;
    * general registers only (-mgeneral-regs-only): a stub need not save vector state before it calls C;
    * anything may run in a signal handler, on any thread, after fork, with any credentials;
    * a broken invariant disarms (stem_disarm): the program goes on natively, with a counter.

@@ -47,21 +47,21 @@ void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const stru
 {
     static const uint8_t down[] = {0x48, 0x8d, 0xa4, 0x24, 0x00, 0xff, 0xff, 0xff}; /* lea rsp, [rsp - 256] */
     static const uint8_t up[] = {0x48, 0x8d, 0xa4, 0x24, 0x00, 0x01, 0x00, 0x00};
-    emit_bytes(&e->p, down, sizeof down); /* below the red zone */
-    emit_call_through(&e->p, &e->object->stubs[stub]);
+    stem_emit_bytes(&e->p, down, sizeof down); /* below the red zone */
+    stem_emit_call_through(&e->p, &e->object->stubs[stub]);
     e->sites[e->site_count++] = (struct stem_site){.cache = (uint32_t)(e->p - e->code),
                                                    .map = e->map_count - 1,
                                                    .mem = insn->mem,
                                                    .string_op = insn->string_op,
                                                    .string_bytes = insn->string_bytes,
                                                    .string_rep = insn->string_rep};
-    emit_bytes(&e->p, up, sizeof up);
+    stem_emit_bytes(&e->p, up, sizeof up);
 }
 
 static void call_constant(struct stem_emitter *e, unsigned modrm, uint64_t value)
 {
-    emit_byte(&e->p, 0xff);
-    emit_byte(&e->p, modrm);
+    stem_emit_byte(&e->p, 0xff);
+    stem_emit_byte(&e->p, modrm);
     e->constants[e->constant_count++] = (struct stem_constant){e->p, value};
     e->p += 4;
 }
@@ -83,7 +83,7 @@ static void branch_to(struct stem_emitter *e, int32_t block, uint32_t target)
         e->fixups[e->fixup_count++] = (struct stem_fixup){e->p, (uint32_t)block};
     e->p += 4;
     if (block < 0)
-        emit_rel32(e->p - 4, destination(e, target), 0);
+        stem_emit_rel32(e->p - 4, destination(e, target), 0);
 }
 
 /* ---- calls and jumps ------------------------------------------------------------------------------------- */
@@ -115,10 +115,10 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
             return false;
         call_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
         if (insn->kind == INSN_CALL) {
-            emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
+            stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
         } else { /* call [rip + x] becomes jmp [rip + x]: the register field of ModRM tells them apart */
             uint8_t *at = e->p;
-            emit_copy(&e->p, insn, bytes, e->object);
+            stem_emit_copy(&e->p, insn, bytes, e->object);
             at[insn->disp_at - 1] = (uint8_t)((at[insn->disp_at - 1] & 0xc7) | 4 << 3);
         }
         return true;
@@ -132,55 +132,56 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     static const struct stem_mem through_rcx = {.base = RAX, .index = RCX, .scale = 4};
     int32_t rcx = stem_slot_offset(0), to = stem_slot_offset(1), rax = stem_slot_offset(2);
     const struct stem_function *f = e->function;
-    emit_store_tls(&e->p, rcx, RCX);
+    stem_emit_store_tls(&e->p, rcx, RCX);
     if (insn->flags & INSN_HAS_MEM)
-        emit_modrm_mem(&e->p, insn->mem.segment == SEGMENT_FS ? 0x64 : 0, true, 0x8b, RCX, &insn->mem, 0,
-                       e->object, 0);
+        stem_emit_modrm_mem(&e->p, insn->mem.segment == SEGMENT_FS ? 0x64 : 0, true, 0x8b, RCX, &insn->mem, 0,
+                            e->object, 0);
     else /* [notrack] [REX.B] ff e0+r */
-        emit_modrm_reg(&e->p, true, 0x89,
-                       (bytes[insn->length - 1] & 7u) |
-                           (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u),
-                       RCX);
-    emit_store_tls(&e->p, to, RCX);
-    emit_store_tls(&e->p, rax, RAX);
-    emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + start of the function] */
+        stem_emit_modrm_reg(&e->p, true, 0x89,
+                            (bytes[insn->length - 1] & 7u) |
+                                (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u),
+                            RCX);
+    stem_emit_store_tls(&e->p, to, RCX);
+    stem_emit_store_tls(&e->p, rax, RAX);
+    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + start of the function] */
     e->p += 4;
-    emit_rel32(e->p - 4, (const uint8_t *)(e->object->base + f->offset), 0);
-    emit_modrm_reg(&e->p, true, 0x29, RAX, RCX); /* sub rcx, rax */
-    emit_bytes(&e->p, "\x48\x81\xf9", 3);        /* cmp rcx, bytes */
-    emit_u32(&e->p, f->bytes);
-    emit_bytes(&e->p, "\x0f\x83", 2); /* jae miss */
+    stem_emit_rel32(e->p - 4, (const uint8_t *)(e->object->base + f->offset), 0);
+    stem_emit_modrm_reg(&e->p, true, 0x29, RAX, RCX); /* sub rcx, rax */
+    stem_emit_bytes(&e->p, "\x48\x81\xf9", 3);        /* cmp rcx, bytes */
+    stem_emit_u32(&e->p, f->bytes);
+    stem_emit_bytes(&e->p, "\x0f\x83", 2); /* jae miss */
     uint8_t *outside = e->p;
     e->p += 4;
-    emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + table] */
+    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + table] */
     e->tables[e->table_count++] = e->p;
     e->p += 4;
-    emit_modrm_mem(&e->p, 0, false, 0x8b, RCX, &through_rcx, 0, e->object, 0); /* mov ecx, [rax + rcx * 4] */
-    emit_bytes(&e->p, "\x85\xc9", 2);                                          /* test ecx, ecx */
-    emit_bytes(&e->p, "\x0f\x84", 2);                                          /* jz miss */
+    stem_emit_modrm_mem(&e->p, 0, false, 0x8b, RCX, &through_rcx, 0, e->object,
+                        0);                /* mov ecx, [rax + rcx * 4] */
+    stem_emit_bytes(&e->p, "\x85\xc9", 2); /* test ecx, ecx */
+    stem_emit_bytes(&e->p, "\x0f\x84", 2); /* jz miss */
     uint8_t *unknown = e->p;
     e->p += 4;
-    emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + code] */
+    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + code] */
     e->p += 4;
-    emit_rel32(e->p - 4, e->code, 0);
-    emit_modrm_reg(&e->p, true, 0x01, RAX, RCX); /* add rcx, rax */
-    emit_store_tls(&e->p, to, RCX);
-    emit_load_tls(&e->p, RCX, rcx);
-    emit_load_tls(&e->p, RAX, rax);
-    emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
-    emit_u32(&e->p, (uint32_t)to);
+    stem_emit_rel32(e->p - 4, e->code, 0);
+    stem_emit_modrm_reg(&e->p, true, 0x01, RAX, RCX); /* add rcx, rax */
+    stem_emit_store_tls(&e->p, to, RCX);
+    stem_emit_load_tls(&e->p, RCX, rcx);
+    stem_emit_load_tls(&e->p, RAX, rax);
+    stem_emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
+    stem_emit_u32(&e->p, (uint32_t)to);
     if (e->unit->range_count == 1) { /* outside the only range: a tail call */
-        emit_rel32(outside, e->p, 0);
-        emit_load_tls(&e->p, RCX, rcx);
-        emit_load_tls(&e->p, RAX, rax);
-        emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
-        emit_u32(&e->p, (uint32_t)to);
+        stem_emit_rel32(outside, e->p, 0);
+        stem_emit_load_tls(&e->p, RCX, rcx);
+        stem_emit_load_tls(&e->p, RAX, rax);
+        stem_emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
+        stem_emit_u32(&e->p, (uint32_t)to);
         outside = unknown;
     }
-    emit_rel32(outside, e->p, 0);
-    emit_rel32(unknown, e->p, 0);
-    emit_load_tls(&e->p, RCX, rcx);
-    emit_load_tls(&e->p, RAX, rax);
+    stem_emit_rel32(outside, e->p, 0);
+    stem_emit_rel32(unknown, e->p, 0);
+    stem_emit_load_tls(&e->p, RCX, rcx);
+    stem_emit_load_tls(&e->p, RAX, rax);
     stem_emit_slow_call(e, STUB_INDIRECT, insn); /* does not come back here */
 }
 
@@ -188,11 +189,11 @@ static void unpoison_frame(struct stem_emitter *e)
 {
     if (!e->poisons_frame)
         return;
-    emit_store_tls(&e->p, stem_slot_offset(0), R11); /* flags are dead here, registers are not */
-    emit_modrm_reg(&e->p, true, 0x89, RSP, R11);
-    emit_bytes(&e->p, "\x49\xc1\xeb\x03", 4);     /* shr r11, 3 */
-    emit_bytes(&e->p, "\x65\x41\xc6\x03\x00", 5); /* mov byte gs:[r11], 0 */
-    emit_load_tls(&e->p, R11, stem_slot_offset(0));
+    stem_emit_store_tls(&e->p, stem_slot_offset(0), R11); /* flags are dead here, registers are not */
+    stem_emit_modrm_reg(&e->p, true, 0x89, RSP, R11);
+    stem_emit_bytes(&e->p, "\x49\xc1\xeb\x03", 4);     /* shr r11, 3 */
+    stem_emit_bytes(&e->p, "\x65\x41\xc6\x03\x00", 5); /* mov byte gs:[r11], 0 */
+    stem_emit_load_tls(&e->p, R11, stem_slot_offset(0));
 }
 
 static bool emit_control(struct stem_emitter *e, const struct stem_block *block, uint32_t block_index,
@@ -201,10 +202,10 @@ static bool emit_control(struct stem_emitter *e, const struct stem_block *block,
     switch (insn->kind) {
     case INSN_CALL:
         if (!emit_library_call(e, insn, bytes))
-            emit_call(&e->p, destination(e, insn->target));
+            stem_emit_call(&e->p, destination(e, insn->target));
         return true;
     case INSN_CALL_INDIRECT:
-        return emit_library_call(e, insn, bytes) || emit_copy(&e->p, insn, bytes, e->object);
+        return emit_library_call(e, insn, bytes) || stem_emit_copy(&e->p, insn, bytes, e->object);
     case INSN_JUMP:
         if (block->target == (int32_t)block_index + 1)
             return true; /* the next thing emitted */
@@ -213,17 +214,17 @@ static bool emit_control(struct stem_emitter *e, const struct stem_block *block,
             if (emit_library_call(e, insn, bytes))
                 return true;
         }
-        emit_byte(&e->p, 0xe9);
+        stem_emit_byte(&e->p, 0xe9);
         branch_to(e, block->target, insn->target);
         return true;
     case INSN_BRANCH:
         if (insn->flags & INSN_SHORT_ONLY) { /* jrcxz +2; jmp +5; jmp target */
-            emit_bytes(&e->p, bytes, insn->length - 1u);
-            emit_byte(&e->p, 2);
-            emit_bytes(&e->p, "\xeb\x05\xe9", 3);
+            stem_emit_bytes(&e->p, bytes, insn->length - 1u);
+            stem_emit_byte(&e->p, 2);
+            stem_emit_bytes(&e->p, "\xeb\x05\xe9", 3);
         } else {
-            emit_byte(&e->p, 0x0f);
-            emit_byte(&e->p, 0x80 | (bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf));
+            stem_emit_byte(&e->p, 0x0f);
+            stem_emit_byte(&e->p, 0x80 | (bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf));
         }
         branch_to(e, block->target, insn->target);
         return true;
@@ -237,10 +238,10 @@ static bool emit_control(struct stem_emitter *e, const struct stem_block *block,
     }
     case INSN_RETURN:
         unpoison_frame(e);
-        emit_bytes(&e->p, bytes, insn->length);
+        stem_emit_bytes(&e->p, bytes, insn->length);
         return true;
     default:
-        return emit_copy(&e->p, insn, bytes, e->object);
+        return stem_emit_copy(&e->p, insn, bytes, e->object);
     }
 }
 
@@ -257,22 +258,22 @@ static void emit_prologue(struct stem_emitter *e)
         return;
     stem_emit_map(e, first);
     if (spill)
-        emit_store_tls(&e->p, stem_slot_offset(0), r);
+        stem_emit_store_tls(&e->p, stem_slot_offset(0), r);
     if (e->poisons_frame) {
-        emit_modrm_reg(&e->p, true, 0x89, RSP, r);
-        emit_modrm_reg(&e->p, true, 0xc1, 5, r); /* shr r, 3 */
-        emit_byte(&e->p, 3);
-        emit_modrm_mem(&e->p, 0x65, false, 0xc6, 0, &at, 0, e->object, 0);
-        emit_byte(&e->p, STEM_POISON_FRAME);
+        stem_emit_modrm_reg(&e->p, true, 0x89, RSP, r);
+        stem_emit_modrm_reg(&e->p, true, 0xc1, 5, r); /* shr r, 3 */
+        stem_emit_byte(&e->p, 3);
+        stem_emit_modrm_mem(&e->p, 0x65, false, 0xc6, 0, &at, 0, e->object, 0);
+        stem_emit_byte(&e->p, STEM_POISON_FRAME);
     }
     if (e->marks) { /* the activation's mark: its return-address slot */
-        emit_load_tls(&e->p, r, stem_ring_offset());
-        emit_modrm_mem(&e->p, 0, true, 0x89, RSP, &at, 8, e->object, 0);
-        emit_modrm_mem(&e->p, 0x66, false, 0x8d, r, &at, 16, e->object, 0);
-        emit_store_tls(&e->p, stem_ring_offset(), r);
+        stem_emit_load_tls(&e->p, r, stem_ring_offset());
+        stem_emit_modrm_mem(&e->p, 0, true, 0x89, RSP, &at, 8, e->object, 0);
+        stem_emit_modrm_mem(&e->p, 0x66, false, 0x8d, r, &at, 16, e->object, 0);
+        stem_emit_store_tls(&e->p, stem_ring_offset(), r);
     }
     if (spill)
-        emit_load_tls(&e->p, r, stem_slot_offset(0));
+        stem_emit_load_tls(&e->p, r, stem_slot_offset(0));
 }
 
 /* Self-test: what liveness calls dead is destroyed, so that a mistake shows at once. */
@@ -280,14 +281,14 @@ static void emit_clobber(struct stem_emitter *e, const struct stem_insn *insn)
 {
     for (unsigned r = 0; r < 16; r++)
         if (!(insn->live & 1u << r) && r != RSP && (int)r != e->x) {
-            emit_byte(&e->p, 0x48 | (r >> 3));
-            emit_byte(&e->p, 0xc7);
-            emit_byte(&e->p, 0xc0 | (r & 7));
-            emit_u32(&e->p, 0xbadc0deu + r);
+            stem_emit_byte(&e->p, 0x48 | (r >> 3));
+            stem_emit_byte(&e->p, 0xc7);
+            stem_emit_byte(&e->p, 0xc0 | (r & 7));
+            stem_emit_u32(&e->p, 0xbadc0deu + r);
         }
     if (!(insn->live & ALL_FLAGS)) {
-        emit_modrm_reg(&e->p, true, 0x39, RSP, RSP); /* cmp rsp, rsp */
-        emit_byte(&e->p, 0xf9);                      /* stc */
+        stem_emit_modrm_reg(&e->p, true, 0x39, RSP, RSP); /* cmp rsp, rsp */
+        stem_emit_byte(&e->p, 0xf9);                      /* stc */
     }
 }
 
@@ -312,7 +313,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
     bool falls = last->kind == INSN_PLAIN || last->kind == INSN_CALL || last->kind == INSN_CALL_INDIRECT ||
                  last->kind == INSN_BRANCH;
     if (falls && block->next < 0) /* runs off the unit: padding behind a call that never returns */
-        emit_jump(&e->p, (const uint8_t *)(e->object->base + last->offset + last->length));
+        stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + last->offset + last->length));
     return true;
 }
 
@@ -323,8 +324,8 @@ static void emit_tail(struct stem_emitter *e)
     e->code_end = e->p;
     e->p = (uint8_t *)(((uintptr_t)e->p + 7) & ~7ul);
     for (uint32_t i = 0; i < e->constant_count; i++) {
-        emit_rel32(e->constants[i].field, e->p, 0);
-        emit_bytes(&e->p, &e->constants[i].value, 8);
+        stem_emit_rel32(e->constants[i].field, e->p, 0);
+        stem_emit_bytes(&e->p, &e->constants[i].value, 8);
     }
     if (e->table_count) {
         uint32_t *table = (uint32_t *)e->p;
@@ -336,10 +337,10 @@ static void emit_tail(struct stem_emitter *e)
                 table[leader->offset - e->function->offset] = (uint32_t)(e->unit->blocks[b].code - e->code);
         }
         for (uint32_t i = 0; i < e->table_count; i++)
-            emit_rel32(e->tables[i], (const uint8_t *)table, 0);
+            stem_emit_rel32(e->tables[i], (const uint8_t *)table, 0);
     }
     for (uint32_t i = 0; i < e->fixup_count; i++)
-        emit_rel32(e->fixups[i].field, e->unit->blocks[e->fixups[i].block].code, 0);
+        stem_emit_rel32(e->fixups[i].field, e->unit->blocks[e->fixups[i].block].code, 0);
 }
 
 static struct stem_translation *publish(struct stem_emitter *e)

@@ -40,7 +40,7 @@ struct stem_emitter {
     enum wire_mode mode;
     uint32_t knobs; /* bits of enum core_knob */
     bool marks, poisons_frame;
-    emit_at p;
+    stem_cursor p;
     uint8_t *code, *code_end;
     struct stem_map_entry *map;
     uint32_t map_count;
