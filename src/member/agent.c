@@ -30,8 +30,7 @@ struct protected
 };
 
 /* Equal faults: the first is told at once, the others once a second by number. */
-struct class
-{
+struct repeated {
     char id[17];
     uint8_t outcome;
     uint32_t waiting;
@@ -43,7 +42,7 @@ struct agent {
     const struct member_agent_options *options;
     struct member *member;
     struct community_session *session;
-    struct class *classes;
+    struct repeated *classes;
     unsigned class_count;
     int fault_pid; /* process of the last fault record */
     uint32_t crashes, restarts;
@@ -185,17 +184,17 @@ static void send(struct agent *agent, struct wire_alert *alert)
         base_warn("%s", error.text);
 }
 
-static struct class *class_of(struct agent *agent, const struct report_fault *fault, uint8_t outcome)
+static struct repeated *class_of(struct agent *agent, const struct report_fault *fault, uint8_t outcome)
 {
-    struct class *oldest = NULL;
+    struct repeated *oldest = NULL;
     for (unsigned i = 0; i < agent->class_count; i++) {
-        struct class *c = &agent->classes[i];
+        struct repeated *c = &agent->classes[i];
         if (!strcmp(c->id, fault->id) && c->outcome == outcome)
             return c;
         if (!oldest || c->told_ns < oldest->told_ns)
             oldest = c;
     }
-    struct class *c = agent->class_count < CLASSES_MAX ? &agent->classes[agent->class_count++] : oldest;
+    struct repeated *c = agent->class_count < CLASSES_MAX ? &agent->classes[agent->class_count++] : oldest;
     if (c == oldest && c->waiting) {
         c->alert.count = c->waiting;
         send(agent, &c->alert);
@@ -218,7 +217,7 @@ static void on_fault(void *context, const struct report_fault *fault)
         alert.outcome == CORE_OUTCOME_UNDONE ||
         (alert.has_function &&
          under_vaccine(agent, alert.function.build_id, alert.function.build_id_bytes, alert.function.offset));
-    struct class *c = class_of(agent, fault, alert.outcome);
+    struct repeated *c = class_of(agent, fault, alert.outcome);
     c->alert = alert;
     if (c->told_ns && now - c->told_ns < REPEAT_MS * MS) {
         c->waiting++;
@@ -236,7 +235,7 @@ static void tell_waiting(struct agent *agent, bool all)
 {
     uint64_t now = base_monotonic_ns();
     for (unsigned i = 0; i < agent->class_count; i++) {
-        struct class *c = &agent->classes[i];
+        struct repeated *c = &agent->classes[i];
         if (!c->waiting || (!all && now - c->told_ns < REPEAT_MS * MS))
             continue;
         c->alert.count = c->waiting;
@@ -366,7 +365,7 @@ int member_agent_run(struct base_error *error, int *status, const struct member_
                      char *const argv[])
 {
     struct agent *agent = calloc(1, sizeof *agent);
-    struct class *classes = calloc(CLASSES_MAX, sizeof *classes);
+    struct repeated *classes = calloc(CLASSES_MAX, sizeof *classes);
     if (!agent || !classes) {
         free(agent);
         free(classes);
