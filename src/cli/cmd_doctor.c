@@ -6,10 +6,12 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
-static bool json;
+static bool json, refused;
 
 static const struct base_option options[] = {
+    BASE_FLAG("refused", 0, &refused, "list every function that stays native, with the reason"),
     BASE_JSON(&json),
     BASE_END,
 };
@@ -20,7 +22,8 @@ static const struct base_command command = {
     .operands = "[PROGRAM]",
     .operands_max = 1,
     .description =
-        "Tries what supervision needs and reads PROGRAM's file; PROGRAM is not started.\n\n"
+        "Tries what supervision needs and reads PROGRAM's file. PROGRAM is loaded with the "
+        "runtime, to see which functions could not be supervised, and ended before its first instruction.\n\n"
         "Exit status 0: all can be supervised, perhaps with the limits it names; 3: something is missing.",
     .example = "testudo doctor /usr/sbin/apache2\n",
     .options = options,
@@ -43,6 +46,31 @@ static void print(const char *title, const struct member_finding *findings, unsi
     }
 }
 
+/* What the dry run tells. */
+struct scan {
+    bool done;
+    struct base_error error;
+    struct member_stats stats;
+    struct member_refusal *list;
+    size_t count, room;
+};
+
+static void add_refusal(void *context, const struct member_refusal *refusal)
+{
+    struct scan *scan = context;
+    if (scan->count == scan->room) {
+        size_t room = scan->room ? 2 * scan->room : 64;
+        struct member_refusal *larger = realloc(scan->list, room * sizeof *larger);
+        if (!larger)
+            return;
+        scan->list = larger;
+        scan->room = room;
+    }
+    struct member_refusal *copy = &scan->list[scan->count++];
+    *copy = *refusal;
+    copy->object = strdup(refusal->object);
+    copy->function = refusal->function ? strdup(refusal->function) : NULL;
+}
 static json_t *as_json(const struct member_finding *findings, unsigned count)
 {
     json_t *list = json_array();
@@ -51,6 +79,51 @@ static json_t *as_json(const struct member_finding *findings, unsigned count)
                                               "verdict", words[findings[i].verdict], "text", findings[i].text,
                                               "advice", findings[i].advice));
     return list;
+}
+
+static json_t *scan_as_json(const struct scan *scan)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct member_refusal *r = &scan->list[i];
+        json_t *one = json_pack("{s:s, s:s?, s:o, s:s}", "object", r->object, "function", r->function,
+                                "offset", json_sprintf("0x%llx", (unsigned long long)r->offset), "reason",
+                                core_refusal_name(r->reason));
+        if (one)
+            json_array_append_new(list, one);
+    }
+    return json_pack("{s:I, s:I, s:I, s:o}", "objects", (json_int_t)scan->stats.objects_own,
+                     "functions_found", (json_int_t)scan->stats.functions_found, "functions_supervised",
+                     (json_int_t)scan->stats.functions_supervised, "functions_refused", list);
+}
+
+static void print_scan(const struct scan *scan)
+{
+    const struct member_stats *s = &scan->stats;
+    if (!scan->done) {
+        printf("  %-8s%-14s %s\n", "no", "dry run", scan->error.text);
+        return;
+    }
+    printf("  %-8s%-14s %u of %u functions in %u objects can be supervised\n",
+           s->functions_supervised ? "ok" : "no", "dry run", s->functions_supervised, s->functions_found,
+           s->objects_own);
+    for (unsigned i = 0; i < CORE_REFUSAL_COUNT; i++)
+        if (s->refused[i])
+            printf("  %-22s %u stay native: %s\n", "", s->refused[i], core_refusal_name(i));
+    for (size_t i = 0; refused && i < scan->count; i++) {
+        const struct member_refusal *r = &scan->list[i];
+        printf("    %-24s %s+0x%llx %s\n", core_refusal_name(r->reason), r->object,
+               (unsigned long long)r->offset, r->function ? r->function : "");
+    }
+}
+
+static void release(struct scan *scan)
+{
+    for (size_t i = 0; i < scan->count; i++) {
+        free((char *)scan->list[i].object);
+        free((char *)scan->list[i].function);
+    }
+    free(scan->list);
 }
 
 static bool any_bad(const struct member_finding *findings, unsigned count)
@@ -72,12 +145,20 @@ int cli_doctor(int argc, char **argv)
     if (args.count)
         program_count = member_examine_program(program, args.list[0]);
     bool bad = any_bad(machine, machine_count) || any_bad(program, program_count);
+    struct scan scan = {.done = false};
+    bool scanned = args.count && !bad;
+    if (scanned) {
+        scan.done = !member_scan(&scan.error, &scan.stats, add_refusal, &scan, args.list[0]);
+        bad = !scan.done || !scan.stats.functions_supervised;
+    }
     if (json) {
         json_t *document = json_object();
         json_object_set_new(document, "supervisable", json_boolean(!bad));
         json_object_set_new(document, "machine", as_json(machine, machine_count));
         if (args.count)
             json_object_set_new(document, "program", as_json(program, program_count));
+        if (scan.done)
+            json_object_set_new(document, "scan", scan_as_json(&scan));
         json_dumpf(document, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(document);
@@ -85,6 +166,9 @@ int cli_doctor(int argc, char **argv)
         print("machine", machine, machine_count);
         if (args.count)
             print(args.list[0], program, program_count);
+        if (scanned)
+            print_scan(&scan);
     }
+    release(&scan);
     return bad ? BASE_EXIT_ENVIRONMENT : BASE_EXIT_OK;
 }

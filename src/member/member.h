@@ -27,6 +27,8 @@ struct member_options {
     const char *objects; /* comma-separated patterns of file names; NULL or empty: the default */
     const char *stem;    /* path of the runtime; NULL: $TESTUDO_STEM, else beside our own program */
     const char *name;    /* this member's name in reports; NULL: none */
+    bool
+        native_if_refused; /* a program that member_vet refuses, but that can be started, runs without the runtime */
 };
 
 /* One loaded object, and one function of it, as shown to the level hook. */
@@ -119,6 +121,20 @@ enum { MEMBER_FINDINGS_MAX = 32 };
 unsigned member_examine_machine(struct member_finding *findings);
 /* Whether a program can be supervised, from its file. Returns and Out: as above. */
 unsigned member_examine_program(struct member_finding *findings, const char *program);
+
+/* One function that stays native, and why. */
+struct member_refusal {
+    const char *object;   /* path */
+    uint64_t offset;      /* of its entry */
+    const char *function; /* or NULL */
+    enum core_refusal reason;
+};
+/* Loads a program with its libraries and the runtime, lets the runtime list and patch what it would supervise, and ends
+   the process before the program's first instruction. Returns 0, or -1 with `error` (BASE_EXIT_ENVIRONMENT). Out:
+   `stats`. In: `each`: called for every refused function; may be NULL. */
+int member_scan(struct base_error *error, struct member_stats *stats,
+                void (*each)(void *context, const struct member_refusal *refusal), void *context,
+                const char *program);
 
 /* How long to wait before a program that ended is started again: none the first time, doubling to 30 s while
    it keeps dying young, forgotten when it lived for a minute. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,8 @@ int member_open(struct base_error *error, struct member **out, const struct memb
     member->options = *options;
     member->hooks = *hooks;
     member->page_fd = -1;
+    struct sigaction pipe_action;
+    member->pipe_ignored = !sigaction(SIGPIPE, NULL, &pipe_action) && pipe_action.sa_handler == SIG_IGN;
     pthread_mutex_init(&member->lock, NULL);
     pthread_mutex_init(&member->queue_lock, NULL);
     member->queue_end = &member->queue_first;

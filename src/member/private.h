@@ -64,6 +64,8 @@ struct member {
     struct member_options options;
     struct member_hooks hooks;
     char stem[4096];
+    bool pipe_ignored; /* SIGPIPE was ignored when we were called */
+    bool traced;       /* the next program stops at its first instruction, for scan.c */
     struct wire_control *page;
     int page_fd;
 

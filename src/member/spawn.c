@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,7 +126,12 @@ static void become_program(const struct member *member, const char *path, char *
         if (!sigaction(forwarded[i], NULL, &now) && now.sa_handler != SIG_IGN)
             signal(forwarded[i], SIG_DFL);
     }
+    if (!member->pipe_ignored)
+        signal(SIGPIPE,
+               SIG_DFL); /* a command of ours may ignore it by now: that is not the program's affair */
     sigprocmask(SIG_SETMASK, mask, NULL);
+    if (member->traced)
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
     execve(path, argv, environment);
     error = errno;
     if (write(report, &error, sizeof error) < 0)
@@ -155,15 +161,26 @@ int member_vet(struct base_error *error, const char *program)
     return 0;
 }
 
+/* Whether the program runs without the runtime because it cannot be supervised. Returns -1 when it is not to be started. */
+static int decide_native(struct base_error *error, const struct member *member, const char *program)
+{
+    char path[4096];
+    if (!member_vet(error, program))
+        return 0;
+    if (!member->options.native_if_refused || image_find_program(NULL, path, program))
+        return -1;
+    base_warn("%s; it runs unsupervised", error->text);
+    return 1;
+}
+
 int member_start(struct base_error *error, struct member *member, char *const argv[])
 {
     char path[4096];
-    int report[2];
-    if (member_vet(error, argv[0]) || image_find_file(error, path, argv[0]) ||
-        member__collector_start(error, member))
+    int report[2], native = decide_native(error, member, argv[0]);
+    if (native < 0 || image_find_file(error, path, argv[0]) || member__collector_start(error, member))
         return -1;
-    char **environment = make_environment(member);
-    if (!environment)
+    char **injected = make_environment(member), **environment = native ? environ : injected;
+    if (!injected)
         return base_fail(error, BASE_EXIT_FAILURE, "out of memory");
     if (!member->signals) {
         install_handlers();
@@ -199,9 +216,9 @@ int member_start(struct base_error *error, struct member *member, char *const ar
         signal_target = pid;
     }
     sigprocmask(SIG_SETMASK, &old, NULL);
-    free(environment[0]);
-    free(environment[1]);
-    free(environment);
+    free(injected[0]);
+    free(injected[1]);
+    free(injected);
     return result;
 }
 

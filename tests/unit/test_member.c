@@ -313,6 +313,48 @@ static void doctor_names_what_is_wrong(void **state)
     assert_int_equal(find(findings, count, "linking")->verdict, MEMBER_BAD);
 }
 
+static void count_refusal(void *context, const struct member_refusal *refusal)
+{
+    (void)refusal;
+    ++*(unsigned *)context;
+}
+
+static void scan_stops_before_the_program(void **state)
+{
+    (void)state;
+    struct base_error error;
+    struct member_stats stats;
+    unsigned refusals = 0;
+    setenv("TESTUDO_STEM", getenv("FAKE_STEM"), 1);
+    setenv("FAKE_PLAY", "run", 1);
+    if (member_scan(&error, &stats, count_refusal, &refusals, getenv("FAKE_PROGRAM")))
+        fail_msg("%s", error.text);
+    assert_int_equal(stats.functions_found, 3);
+    assert_int_equal(stats.functions_supervised, 3);
+    assert_int_equal(refusals, 0);
+    setenv("FAKE_PLAY", "levels", 1); /* ends in the runtime's constructor */
+    assert_int_equal(member_scan(&error, &stats, NULL, NULL, getenv("FAKE_PROGRAM")), -1);
+    assert_non_null(strstr(error.text, "ended"));
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left */
+    unsetenv("TESTUDO_STEM");
+}
+
+static void refused_program_can_run_natively(void **state)
+{
+    (void)state;
+    struct base_error error;
+    struct member *member;
+    const struct member_options options = {.stem = getenv("FAKE_STEM"), .native_if_refused = true};
+    const struct member_hooks hooks = {.context = NULL};
+    assert_int_equal(member_open(&error, &member, &options, &hooks), 0);
+    char *argv[] = {"/sbin/ldconfig", "--no-such-option", NULL}; /* static */
+    assert_int_equal(member_start(&error, member, argv), 0);
+    assert_true(WIFEXITED(finish(member)));
+    argv[0] = "/does/not/exist";
+    assert_int_equal(member_start(&error, member, argv), -1);
+    member_close(member);
+}
+
 static void backoff_doubles_and_forgets(void **state)
 {
     (void)state;
@@ -345,6 +387,8 @@ int main(void)
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(bad_programs_are_refused),
         cmocka_unit_test(doctor_names_what_is_wrong),
+        cmocka_unit_test(scan_stops_before_the_program),
+        cmocka_unit_test(refused_program_can_run_natively),
         cmocka_unit_test(backoff_doubles_and_forgets),
     };
     return cmocka_run_group_tests_name("member", tests, NULL, NULL);
