@@ -98,6 +98,7 @@ static json_t *event_json(const struct member_event *event)
         break;
     case MEMBER_EVENT_MANIFEST:
         json_object_set_new(o, "bytes", json_integer((json_int_t)event->bytes));
+        json_object_set_new(o, "watched", json_integer(event->entries));
         break;
     case MEMBER_EVENT_LINK:
         json_object_set_new(o, "up", json_boolean(event->up));
@@ -135,6 +136,8 @@ static void print_event(const struct member_event *event)
                   event->up ? "connected to the community" : "the engine is away; going on alone");
         break;
     case MEMBER_EVENT_MANIFEST:
+        base_note("%s: new manifest, %u functions to watch now", name, event->entries);
+        break;
     case MEMBER_EVENT_RECEIPT:
         break;
     }

@@ -5,6 +5,7 @@
    whoever stores last has read what is newest. */
 #define _GNU_SOURCE
 #include "member/private.h"
+#include "member/slice.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,6 +28,13 @@ struct protected
     uint8_t id[WIRE_ID_BYTES];
     struct wire_place place;
     bool withdrawn;
+};
+
+/* A function by build and entry alone. */
+struct spot {
+    uint8_t build_id[WIRE_BUILD_ID_BYTES];
+    uint32_t build_id_bytes;
+    uint64_t offset;
 };
 
 /* Equal faults: the first is told at once, the others once a second by number. */
@@ -53,7 +61,12 @@ struct agent {
     pthread_mutex_t table; /* all below */
     struct protected *list;
     unsigned count, room;
-    uint32_t applied;
+    struct spot *fixed; /* named by --functions */
+    unsigned fixed_count, fixed_room;
+    struct member__slice *slice; /* NULL: no manifest, or slices are not wanted */
+    uint64_t slice_changes_ns;   /* realtime */
+    struct spot strangers[16];   /* builds not in the manifest that were spoken of */
+    unsigned stranger_count;
 
     pthread_mutex_t events;
 };
@@ -70,16 +83,58 @@ static void tell(struct agent *agent, struct member_event *event)
 
 /* ---- levels ------------------------------------------------------------------------------------------------------ */
 
-static bool under_vaccine(struct agent *agent, const uint8_t *build_id, size_t bytes, uint64_t offset)
+static bool same_spot(const struct spot *spot, const uint8_t *build_id, size_t bytes, uint64_t offset)
 {
-    bool found = false;
+    return spot->offset == offset && spot->build_id_bytes == bytes &&
+           !memcmp(spot->build_id, build_id, bytes);
+}
+
+static struct spot make_spot(const uint8_t *build_id, size_t bytes, uint64_t offset)
+{
+    struct spot spot = {.build_id_bytes =
+                            (uint32_t)(bytes < WIRE_BUILD_ID_BYTES ? bytes : WIRE_BUILD_ID_BYTES),
+                        .offset = offset};
+    memcpy(spot.build_id, build_id, spot.build_id_bytes);
+    return spot;
+}
+
+static bool under_vaccine_locked(const struct agent *agent, const uint8_t *build_id, size_t bytes,
+                                 uint64_t offset)
+{
+    for (unsigned i = 0; i < agent->count; i++) {
+        const struct protected *entry = &agent->list[i];
+        if (!entry->withdrawn && entry->place.offset == offset && entry->place.build_id_bytes == bytes &&
+            !memcmp(entry->place.build_id, build_id, bytes))
+            return true;
+    }
+    return false;
+}
+
+/* What a function's level is to be now. */
+static enum wire_level level_of(struct agent *agent, const uint8_t *build_id, size_t bytes, uint64_t offset)
+{
+    enum wire_level level =
+        agent->options->watch == MEMBER_WATCH_ALL ? WIRE_LEVEL_MONITOR : WIRE_LEVEL_NATIVE;
     pthread_mutex_lock(&agent->table);
-    for (unsigned i = 0; i < agent->count && !found; i++)
-        found = !agent->list[i].withdrawn && agent->list[i].place.offset == offset &&
-                agent->list[i].place.build_id_bytes == bytes &&
-                !memcmp(agent->list[i].place.build_id, build_id, bytes);
+    for (unsigned i = 0; i < agent->fixed_count && !level; i++)
+        if (same_spot(&agent->fixed[i], build_id, bytes, offset))
+            level = WIRE_LEVEL_MONITOR;
+    if (!level && agent->slice && member__slice_watches(agent->slice, build_id, bytes, offset))
+        level = WIRE_LEVEL_MONITOR;
+    if (under_vaccine_locked(agent, build_id, bytes, offset))
+        level = WIRE_LEVEL_PROTECT;
     pthread_mutex_unlock(&agent->table);
-    return found;
+    return level;
+}
+
+/* Gives a function the level it is to have. Returns how many entries of the program have it. */
+static unsigned apply(struct agent *agent, const uint8_t *build_id, size_t bytes, uint64_t offset)
+{
+    pthread_mutex_lock(&agent->apply);
+    unsigned entries =
+        member_set_level(agent->member, build_id, bytes, offset, level_of(agent, build_id, bytes, offset));
+    pthread_mutex_unlock(&agent->apply);
+    return entries;
 }
 
 static bool matches(const struct image *image, uint32_t offset, const char *patterns)
@@ -98,16 +153,106 @@ static bool matches(const struct image *image, uint32_t offset, const char *patt
     return false;
 }
 
+/* A member of another build than the manifest's watches nothing of it: that must not go unsaid. */
+static void note_stranger(struct agent *agent, const struct member_object *object)
+{
+    struct spot build = make_spot(object->build_id, object->build_id_bytes, 0);
+    bool told = false;
+    pthread_mutex_lock(&agent->table);
+    bool stranger =
+        agent->slice && !member__slice_knows(agent->slice, object->build_id, object->build_id_bytes);
+    for (unsigned i = 0; stranger && i < agent->stranger_count; i++)
+        told |= same_spot(&agent->strangers[i], build.build_id, build.build_id_bytes, 0);
+    stranger =
+        stranger && !told && agent->stranger_count < sizeof agent->strangers / sizeof *agent->strangers;
+    if (stranger)
+        agent->strangers[agent->stranger_count++] = build;
+    pthread_mutex_unlock(&agent->table);
+    if (!stranger)
+        return;
+    char id[2 * WIRE_BUILD_ID_BYTES + 1];
+    base_hex(id, build.build_id, build.build_id_bytes);
+    base_warn("%s (build-id %s) is not in the manifest: none of its functions is in this member's slice; "
+              "if it was replaced, profile it and publish a new manifest",
+              object->path, id);
+}
+
+static void keep_fixed(struct agent *agent, const struct member_object *object, uint32_t offset)
+{
+    pthread_mutex_lock(&agent->table);
+    if (agent->fixed_count == agent->fixed_room) {
+        unsigned room = agent->fixed_room ? 2 * agent->fixed_room : 64;
+        struct spot *larger = realloc(agent->fixed, room * sizeof *larger);
+        if (larger) {
+            agent->fixed = larger;
+            agent->fixed_room = room;
+        }
+    }
+    if (agent->fixed_count < agent->fixed_room)
+        agent->fixed[agent->fixed_count++] = make_spot(object->build_id, object->build_id_bytes, offset);
+    pthread_mutex_unlock(&agent->table);
+}
+
 static enum wire_level choose_level(void *context, const struct member_object *object,
                                     const struct member_function *function)
 {
     struct agent *agent = context;
-    if (under_vaccine(agent, object->build_id, object->build_id_bytes, function->offset))
-        return WIRE_LEVEL_PROTECT;
-    if (agent->options->watch == MEMBER_WATCH_ALL ||
-        matches(object->image, function->offset, agent->options->functions))
-        return WIRE_LEVEL_MONITOR;
-    return WIRE_LEVEL_NATIVE;
+    note_stranger(agent, object);
+    if (matches(object->image, function->offset, agent->options->functions))
+        keep_fixed(agent, object, function->offset);
+    return level_of(agent, object->build_id, object->build_id_bytes, function->offset);
+}
+
+/* ---- slices ------------------------------------------------------------------------------------------------------------ */
+
+/* Spots of a slice, for applying without the table's lock. Owns: the caller's. */
+static struct spot *slice_spots(const struct member__slice *slice, unsigned *count)
+{
+    struct member__slice_part part;
+    struct spot *spots = NULL;
+    uint32_t at = 0;
+    unsigned room = 0;
+    *count = 0;
+    while (slice && member__slice_next(&part, &at, slice)) {
+        if (*count == room) {
+            room = room ? 2 * room : 256;
+            struct spot *larger = realloc(spots, room * sizeof *larger);
+            if (!larger)
+                break;
+            spots = larger;
+        }
+        spots[(*count)++] = make_spot(part.build_id, part.build_id_bytes, part.offset);
+    }
+    return spots;
+}
+
+static unsigned apply_all(struct agent *agent, const struct spot *spots, unsigned count)
+{
+    unsigned entries = 0;
+    for (unsigned i = 0; i < count; i++)
+        entries += apply(agent, spots[i].build_id, spots[i].build_id_bytes, spots[i].offset);
+    return entries;
+}
+
+/* When the clock says so: the functions that are watched by turns change, or the whole slice does. */
+static void turn_slice(struct agent *agent)
+{
+    uint64_t now = base_realtime_ns();
+    unsigned before_count = 0, after_count = 0;
+    pthread_mutex_lock(&agent->table);
+    if (!agent->slice || now < agent->slice_changes_ns) {
+        pthread_mutex_unlock(&agent->table);
+        return;
+    }
+    struct spot *before = slice_spots(agent->slice, &before_count);
+    member__slice_set_time(agent->slice, now);
+    agent->slice_changes_ns = member__slice_changes_at(agent->slice);
+    struct spot *after = slice_spots(agent->slice, &after_count);
+    pthread_mutex_unlock(&agent->table);
+    apply_all(agent, before, before_count);
+    apply_all(agent, after, after_count);
+    free(before);
+    free(after);
 }
 
 /* ---- what the community says ----------------------------------------------------------------------------------------- */
@@ -142,24 +287,45 @@ static void on_vaccine(void *context, const struct wire_vaccine *vaccine)
     struct agent *agent = context;
     const struct wire_place *place = &vaccine->function;
     put_vaccine(agent, vaccine);
-    pthread_mutex_lock(&agent->apply);
-    /* Another vaccine may stand for the same function: another kind of fault in it. */
-    bool protect = under_vaccine(agent, place->build_id, place->build_id_bytes, place->offset);
-    enum wire_level otherwise =
-        agent->options->watch == MEMBER_WATCH_ALL ? WIRE_LEVEL_MONITOR : WIRE_LEVEL_NATIVE;
-    unsigned entries = member_set_level(agent->member, place->build_id, place->build_id_bytes, place->offset,
-                                        protect ? WIRE_LEVEL_PROTECT : otherwise);
-    pthread_mutex_unlock(&agent->apply);
+    /* Not simply off when it is withdrawn: another vaccine, or the slice, may want the function too. */
+    unsigned entries = apply(agent, place->build_id, place->build_id_bytes, place->offset);
     struct member_event event = {.kind = MEMBER_EVENT_VACCINE, .vaccine = vaccine, .entries = entries};
     tell(agent, &event);
 }
 
 static void on_manifest(void *context, const void *data, size_t bytes, uint64_t sequence)
 {
-    struct member_event event = {.kind = MEMBER_EVENT_MANIFEST, .bytes = bytes};
-    (void)data;
+    struct agent *agent = context;
+    struct base_error error;
+    struct member__slice *slice = NULL;
+    unsigned before_count = 0, after_count = 0, now = 0;
     (void)sequence;
-    tell(context, &event);
+    if (agent->options->watch == MEMBER_WATCH_SLICE) {
+        if (member__slice_make(&error, &slice, data, bytes, agent->options->identity->number)) {
+            base_warn("%s; the last slice stays in force", error.text);
+            return;
+        }
+        member__slice_set_time(slice, base_realtime_ns());
+        struct spot *after = slice_spots(slice, &after_count);
+        struct member__slice_part part;
+        uint32_t at = 0;
+        while (member__slice_next(&part, &at, slice))
+            now += part.now;
+        pthread_mutex_lock(&agent->table);
+        struct member__slice *old = agent->slice;
+        struct spot *before = slice_spots(old, &before_count);
+        agent->slice = slice;
+        agent->slice_changes_ns = member__slice_changes_at(slice);
+        agent->stranger_count = 0;
+        pthread_mutex_unlock(&agent->table);
+        member__slice_free(old);
+        apply_all(agent, before, before_count);
+        apply_all(agent, after, after_count);
+        free(before);
+        free(after);
+    }
+    struct member_event event = {.kind = MEMBER_EVENT_MANIFEST, .bytes = bytes, .entries = now};
+    tell(agent, &event);
 }
 
 static void on_link(void *context, bool up)
@@ -215,8 +381,8 @@ static void on_fault(void *context, const struct report_fault *fault)
     agent->crashes += alert.outcome == CORE_OUTCOME_CRASHED;
     alert.is_protected =
         alert.outcome == CORE_OUTCOME_UNDONE ||
-        (alert.has_function &&
-         under_vaccine(agent, alert.function.build_id, alert.function.build_id_bytes, alert.function.offset));
+        (alert.has_function && level_of(agent, alert.function.build_id, alert.function.build_id_bytes,
+                                        alert.function.offset) != WIRE_LEVEL_NATIVE);
     struct repeated *c = class_of(agent, fault, alert.outcome);
     c->alert = alert;
     if (c->told_ns && now - c->told_ns < REPEAT_MS * MS) {
@@ -272,6 +438,7 @@ static void send_status(struct agent *agent, enum wire_member_state state)
 
 static void do_periodic(struct agent *agent, enum wire_member_state state)
 {
+    turn_slice(agent);
     tell_waiting(agent, false);
     if (base_monotonic_ns() >= agent->next_status_ns)
         send_status(agent, state);
@@ -392,7 +559,9 @@ int member_agent_run(struct base_error *error, int *status, const struct member_
         community_leave(agent->session, LEAVE_MS);
     }
     member_close(agent->member);
+    member__slice_free(agent->slice);
     free(agent->list);
+    free(agent->fixed);
     free(classes);
     free(agent);
     return result;

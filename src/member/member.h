@@ -161,7 +161,7 @@ enum member_event_kind {
     MEMBER_EVENT_ENDED,    /* pid, status, pause_ms: until the restart; restarts: whether there is one */
     MEMBER_EVENT_FAULT,    /* fault */
     MEMBER_EVENT_VACCINE,  /* vaccine, entries: how many functions of the program changed their level by it */
-    MEMBER_EVENT_MANIFEST, /* bytes */
+    MEMBER_EVENT_MANIFEST, /* bytes, entries: functions that are watched now because of it */
     MEMBER_EVENT_LINK,     /* up */
     MEMBER_EVENT_RECEIPT,  /* verdict */
 };
