@@ -546,7 +546,9 @@ int member_agent_run(struct base_error *error, int *status, const struct member_
     pthread_mutex_init(&agent->apply, NULL);
     pthread_mutex_init(&agent->table, NULL);
     pthread_mutex_init(&agent->events, NULL);
-    int result = member_vet(error, argv[0]);
+    char path[4096];
+    int result = options->member.native_if_refused ? image_find_program(error, path, argv[0])
+                                                   : member_vet(error, argv[0]);
     if (!result)
         result = member_open(error, &agent->member, &options->member, &hooks);
     if (!result)

@@ -65,6 +65,7 @@ struct member {
     struct member_hooks hooks;
     char stem[4096];
     bool pipe_ignored; /* SIGPIPE was ignored when we were called */
+    bool told_native;  /* that the program runs unsupervised was said: restarts do not repeat it */
     bool traced;       /* the next program stops at its first instruction, for scan.c */
     struct wire_control *page;
     int page_fd;
@@ -76,8 +77,7 @@ struct member {
     pthread_mutex_t lock; /* objects[].known and all level bytes */
     struct object objects[WIRE_OBJECTS_MAX];
 
-    uint32_t
-        work; /* atomic, futex word: incremented when the thread of member_serve has something to look at */
+    uint32_t work; /* atomic, futex word: incremented when member_serve has something to look at */
     /* The collector thread and its queue (collector.c); `queue_lock` guards the queue. */
     pthread_t collector;
     bool collecting;

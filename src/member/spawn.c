@@ -162,14 +162,16 @@ int member_vet(struct base_error *error, const char *program)
 }
 
 /* Whether the program runs without the runtime because it cannot be supervised. Returns -1 when it is not to be started. */
-static int decide_native(struct base_error *error, const struct member *member, const char *program)
+static int decide_native(struct base_error *error, struct member *member, const char *program)
 {
     char path[4096];
     if (!member_vet(error, program))
         return 0;
     if (!member->options.native_if_refused || image_find_program(NULL, path, program))
         return -1;
-    base_warn("%s; it runs unsupervised", error->text);
+    if (!member->told_native)
+        base_warn("%s; it runs unsupervised", error->text);
+    member->told_native = true;
     return 1;
 }
 
