@@ -4,6 +4,7 @@ A runner prints one line for each failed test (with --verbose for every one) and
 `NAME: N passed, N failed[, N skipped]`; its exit status is 1 when any failed."""
 
 import argparse
+import collections
 import concurrent.futures
 import fnmatch
 import os
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -50,8 +52,17 @@ def end_session(process):
         pass
 
 
+COMPILING = collections.defaultdict(threading.Lock)
+
+
 def compile_program(output, sources, flags, compiler="gcc", depends=()):
-    """Compiles unless `output` is newer than everything it is made from. Returns an error text or None."""
+    """Compiles unless `output` is newer than everything it is made from. Returns an error text or None. Tests of one program that run
+    side by side compile it once."""
+    with COMPILING[output]:
+        return compile_once(output, sources, flags, compiler, depends)
+
+
+def compile_once(output, sources, flags, compiler, depends):
     inputs = [pathlib.Path(source) for source in [*sources, *depends]]
     stamp = output.with_name(output.name + ".flags")
     wanted = " ".join([compiler, *flags])
