@@ -24,6 +24,39 @@ static bool same(uint32_t number, const uintptr_t *frames, unsigned count)
     return true;
 }
 
+/* The number of a stack that is kept already, or 0. Without the lock: entries are written before their number is published and never
+   change. */
+static uint32_t find(const uintptr_t *frames, unsigned count, uint64_t hash)
+{
+    for (unsigned i = 0; table && i < PROBES; i++) {
+        uint32_t number = __atomic_load_n(&table[(hash + i) % TABLE], __ATOMIC_ACQUIRE);
+        if (!number)
+            return 0;
+        if (same(number, frames, count))
+            return number;
+    }
+    return 0;
+}
+
+static uint32_t insert(const uintptr_t *frames, unsigned count, uint64_t hash)
+{
+    for (unsigned i = 0; i < PROBES; i++) {
+        uint32_t *slot = &table[(hash + i) % TABLE];
+        if (*slot)
+            continue;
+        if (words_used + count + 1 > WORDS)
+            return 0;
+        uint32_t number = words_used;
+        words[number] = count;
+        for (unsigned k = 0; k < count; k++)
+            words[number + 1 + k] = frames[k];
+        words_used += count + 1;
+        __atomic_store_n(slot, number, __ATOMIC_RELEASE);
+        return number;
+    }
+    return 0;
+}
+
 static uint32_t keep(const uintptr_t *frames, unsigned count)
 {
     if (!count)
@@ -32,27 +65,18 @@ static uint32_t keep(const uintptr_t *frames, unsigned count)
     for (unsigned i = 0; i < count; i++) /* by words: by bytes it was half the cost of a malloc */
         hash = (hash ^ frames[i]) * 0x9e3779b97f4a7c15ull;
     hash ^= hash >> 32;
-    uint32_t number = 0;
+    uint32_t number = find(frames, count, hash);
+    if (number)
+        return number;
     stem_heap_lock(&lock);
-    if (!words && (table = stem_pages_map(TABLE * sizeof *table)))
+    if (!words)
         words = stem_pages_map((size_t)WORDS * sizeof *words);
-    for (unsigned i = 0; words && i < PROBES; i++) {
-        uint32_t *slot = &table[(hash + i) % TABLE];
-        if (*slot) {
-            if (!same(*slot, frames, count))
-                continue;
-            number = *slot;
-            break;
-        }
-        if (words_used + count + 1 > WORDS)
-            break;
-        number = words_used;
-        words[number] = count;
-        for (unsigned k = 0; k < count; k++)
-            words[number + 1 + k] = frames[k];
-        words_used += count + 1;
-        *slot = number;
-        break;
+    if (words && !table)
+        __atomic_store_n(&table, stem_pages_map(TABLE * sizeof *table), __ATOMIC_RELEASE);
+    if (words && table) {
+        number = find(frames, count, hash); /* somebody else may have been faster */
+        if (!number)
+            number = insert(frames, count, hash);
     }
     stem_heap_unlock(&lock);
     return number;
