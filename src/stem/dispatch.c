@@ -57,7 +57,7 @@ static uint64_t translate_one(void *argument)
 {
     struct request *r = argument;
     struct stem_translation *t = stem_translate(r->object, r->function, r->flavour);
-    return t ? (uint64_t)t->code : 0;
+    return t ? (uint64_t)t->body : 0;
 }
 
 /* The way a call takes when the function stays native: the gate's copy of the displaced instructions. */
@@ -78,7 +78,7 @@ uint64_t stem_dispatch_translate(uint32_t word)
     /* Somebody else may have been first. */
     struct stem_translation *known = stem_translation_of(r.function->slot[r.flavour]->v);
     if (known)
-        code = (uint64_t)known->code;
+        code = (uint64_t)known->body;
     else if (r.function->refusal || !translator_stack || !stem_armed())
         code = 0;
     else

@@ -128,6 +128,12 @@ enum stem_flavour { FLAVOUR_MONITOR, FLAVOUR_PROTECT, FLAVOURS };
 
 struct stem_translation;
 
+/* A call that still goes to a gate. */
+struct stem_link {
+    uint8_t *field; /* its rel32, 4-aligned */
+    struct stem_link *next;
+};
+
 struct stem_function {
     uint32_t offset, bytes; /* of its FDE */
     uint32_t index;         /* on the control page */
@@ -135,6 +141,8 @@ struct stem_function {
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
+    const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */
+    struct stem_link *links;        /* calls to be led there */
     uint8_t *gate;                  /* entry of the gate: level test */
     uint8_t *gate_cached[FLAVOURS]; /* its tail that goes to the cache whatever the level */
     core_cache_pc *slot[FLAVOURS];  /* where that tail jumps: translator stub, then translated code */
@@ -190,6 +198,10 @@ struct stem_function *stem_function_by_index(struct stem_object **object, uint32
 void stem_objects_refresh(void);
 /* Copies application bytes as they were before any entry was patched. */
 void stem_object_bytes(uint8_t *out, const struct stem_object *object, uint32_t offset, uint32_t bytes);
+/* The GOT slot that a PLT entry at `offset` jumps through, or 0 when there is no PLT entry. */
+uint32_t stem_object_plt_slot(const struct stem_object *object, uint32_t offset);
+/* A table of `count` zeroed entries at a fixed distance, *disp, from the gs base. Returns NULL when there is no room. */
+core_cache_pc *stem_jump_table(int32_t *disp, uint32_t count);
 /* The dynamic symbol that a direct call to `offset` reaches through its PLT entry, or NULL. */
 const char *stem_object_plt_name(struct stem_object *object, uint32_t offset);
 /* The dynamic symbol whose address the loader stores at `offset` (a GOT slot), or NULL. */
@@ -280,6 +292,7 @@ struct stem_translation {
     struct stem_function *function;
     enum stem_flavour flavour;
     uint8_t *code, *code_end;
+    const uint8_t *body;        /* behind the level test, for who has tested it */
     struct stem_map_entry *map; /* sorted by cache */
     uint32_t map_count;
     struct stem_site *sites; /* sorted by cache */

@@ -374,20 +374,26 @@ const char *stem_object_got_name(struct stem_object *o, uint32_t offset)
     return NULL;
 }
 
-const char *stem_object_plt_name(struct stem_object *o, uint32_t offset)
+uint32_t stem_object_plt_slot(const struct stem_object *o, uint32_t offset)
 {
     const uint8_t *p = (const uint8_t *)(o->base + offset);
     if ((uintptr_t)p < o->code_low || (uintptr_t)p + 16 > o->code_high)
-        return NULL;
+        return 0;
     if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
         p += 4;
     if (*p == 0xf2) /* bnd */
         p++;
     if (p[0] != 0xff || p[1] != 0x25)
-        return NULL;
+        return 0;
     int32_t disp;
     memcpy(&disp, p + 2, 4);
-    return stem_object_got_name(o, (uint32_t)((uintptr_t)p + 6 + (uintptr_t)(intptr_t)disp - o->base));
+    return (uint32_t)((uintptr_t)p + 6 + (uintptr_t)(intptr_t)disp - o->base);
+}
+
+const char *stem_object_plt_name(struct stem_object *o, uint32_t offset)
+{
+    uint32_t slot = stem_object_plt_slot(o, offset);
+    return slot ? stem_object_got_name(o, slot) : NULL;
 }
 
 /* Marks call targets that other objects or data can name: dynamic symbols, relocated pointers. scan.c asks. */

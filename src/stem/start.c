@@ -86,19 +86,37 @@ static struct wire_control *open_page(char **environment)
 
 /* ---- shadow memory and generated helpers --------------------------------------------------------------------------- */
 
-static bool map_shadow(void)
+/* Tables of switch targets lie below the gs base, shadow memory above it. */
+enum { TABLES_BYTES = 1 << 30 };
+static uint8_t *tables_next, *tables_end;
+
+static bool map_gs(bool with_shadow)
 {
-    const size_t bytes = 1ull << 44; /* an eighth of the 47-bit address space */
-    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+    const size_t shadow = with_shadow ? 1ull << 44 : 0; /* an eighth of the 47-bit address space */
+    long p = sys_call6(SYS_mmap, 0, TABLES_BYTES + shadow, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(p))
         return false;
-    sys_call3(SYS_madvise, p, bytes, MADV_DONTDUMP);
-    sys_call3(SYS_madvise, p, bytes, MADV_NOHUGEPAGE); /* one poisoned byte must not cost 2 MiB */
-    if (sys_failed(sys_call2(SYS_arch_prctl, ARCH_SET_GS, p)))
+    sys_call3(SYS_madvise, p, TABLES_BYTES + shadow, MADV_DONTDUMP);
+    sys_call3(SYS_madvise, p, TABLES_BYTES + shadow,
+              MADV_NOHUGEPAGE); /* one poisoned byte must not cost 2 MiB */
+    tables_next = (uint8_t *)p;
+    tables_end = tables_next + TABLES_BYTES;
+    if (sys_failed(sys_call2(SYS_arch_prctl, ARCH_SET_GS, tables_end)))
         return false;
-    stem_shadow_base = (uint8_t *)p;
+    if (with_shadow)
+        stem_shadow_base = tables_end;
     return true;
+}
+
+core_cache_pc *stem_jump_table(int32_t *disp, uint32_t count)
+{
+    if ((size_t)(tables_end - tables_next) / sizeof(core_cache_pc) < count)
+        return NULL;
+    core_cache_pc *table = (core_cache_pc *)tables_next;
+    tables_next += count * sizeof(core_cache_pc);
+    *disp = (int32_t)((uint8_t *)table - tables_end);
+    return table;
 }
 
 static void find_thread_offset(void)
@@ -152,7 +170,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
             "testudo: this processor or system lacks what the code cache needs (xsave, executable memory); running natively");
         return;
     }
-    if (stem_control->config.mode >= WIRE_MODE_CHECK && !map_shadow()) {
+    if (!map_gs(stem_control->config.mode >= WIRE_MODE_CHECK)) {
         stem_disarm(
             "testudo: no room for shadow memory (address-space limit or overcommit policy); running natively");
         return;

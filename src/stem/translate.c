@@ -15,6 +15,7 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_fixup *fixups;
     static struct stem_constant *constants;
     static struct stem_cold *colds;
+    static struct stem_wanted_link *wanted;
     if (!map_scratch)
         map_scratch = stem_pages_map(MAP_MAX * sizeof *map_scratch);
     if (!site_scratch)
@@ -25,12 +26,15 @@ static bool scratch(struct stem_emitter *e)
         constants = stem_pages_map(UNIT_INSNS_MAX * sizeof *constants);
     if (!colds)
         colds = stem_pages_map(UNIT_INSNS_MAX * sizeof *colds);
+    if (!wanted)
+        wanted = stem_pages_map(UNIT_INSNS_MAX * sizeof *wanted);
+    e->wanted = wanted;
     e->map = map_scratch;
     e->sites = site_scratch;
     e->fixups = fixups;
     e->constants = constants;
     e->colds = colds;
-    return map_scratch && site_scratch && fixups && constants && colds;
+    return map_scratch && site_scratch && fixups && constants && colds && wanted;
 }
 
 void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn)
@@ -58,194 +62,21 @@ void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const stru
     stem_emit_bytes(&e->p, up, sizeof up);
 }
 
-static void call_constant(struct stem_emitter *e, unsigned modrm, uint64_t value)
-{
-    stem_emit_byte(&e->p, 0xff);
-    stem_emit_byte(&e->p, modrm);
-    e->constants[e->constant_count++] = (struct stem_constant){e->p, value};
-    e->p += 4;
-}
-enum { CALL_MEMORY = 0x15, JUMP_MEMORY = 0x25, PUSH_MEMORY = 0x35 };
-
-/* Where a direct call or jump out of the unit goes: our gate of the function where it has one, since its entry would only
-   lead there. */
-static const uint8_t *destination(const struct stem_emitter *e, uint32_t target)
-{
-    struct stem_function *f = stem_function_at(e->object, target);
-    if (f && f->gate)
-        return e->flavour == FLAVOUR_PROTECT ? f->gate_cached[FLAVOUR_PROTECT] : f->gate;
-    return (const uint8_t *)(e->object->base + target);
-}
-
-static void branch_to(struct stem_emitter *e, int32_t block, uint32_t target)
-{
-    if (block >= 0)
-        e->fixups[e->fixup_count++] = (struct stem_fixup){e->p, (uint32_t)block};
-    e->p += 4;
-    if (block < 0)
-        stem_emit_rel32(e->p - 4, destination(e, target), 0);
-}
-
-/* ---- calls and jumps ------------------------------------------------------------------------------------- */
-
-/* The dynamic symbol that a call or tail jump reaches, or NULL. */
-static const char *callee_name(const struct stem_emitter *e, const struct stem_insn *insn)
-{
-    if (insn->kind == INSN_CALL || insn->kind == INSN_JUMP)
-        return stem_object_plt_name(e->object, insn->target);
-    if (insn->flags & INSN_HAS_MEM && insn->mem.rip_relative)
-        return stem_object_got_name(e->object, (uint32_t)insn->mem.disp);
-    return NULL;
-}
-
-/* Emits calls and tail jumps to library functions that want more than a plain call. Returns whether it did. */
-static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
-{
-    const char *name = callee_name(e, insn);
-    core_cache_pc thunk;
-    bool is_call = insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT;
-    switch (name ? stem_intrinsic_find(&thunk, name) : STEM_CALLEE_PLAIN) {
-    case STEM_CALLEE_CHECKED:
-        if (e->mode < WIRE_MODE_CHECK)
-            return false;
-        call_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, thunk.v);
-        return true;
-    case STEM_CALLEE_ESCAPE:
-        if (!is_call)
-            return false;
-        call_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
-        if (insn->kind == INSN_CALL) {
-            stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
-        } else { /* call [rip + x] becomes jmp [rip + x]: the register field of ModRM tells them apart */
-            uint8_t *at = e->p;
-            stem_emit_copy(&e->p, insn, bytes, e->object);
-            at[insn->disp_at - 1] = (uint8_t)((at[insn->disp_at - 1] & 0xc7) | 4 << 3);
-        }
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
-{
-    static const struct stem_mem through_rcx = {.base = RAX, .index = RCX, .scale = 4};
-    int32_t rcx = stem_slot_offset(0), to = stem_slot_offset(1), rax = stem_slot_offset(2);
-    const struct stem_function *f = e->function;
-    stem_emit_store_tls(&e->p, rcx, RCX);
-    if (insn->flags & INSN_HAS_MEM)
-        stem_emit_modrm_mem(&e->p, insn->mem.segment == SEGMENT_FS ? 0x64 : 0, true, 0x8b, RCX, &insn->mem, 0,
-                            e->object, 0);
-    else /* [notrack] [REX.B] ff e0+r */
-        stem_emit_modrm_reg(&e->p, true, 0x89,
-                            (bytes[insn->length - 1] & 7u) |
-                                (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u),
-                            RCX);
-    stem_emit_store_tls(&e->p, to, RCX);
-    stem_emit_store_tls(&e->p, rax, RAX);
-    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + start of the function] */
-    e->p += 4;
-    stem_emit_rel32(e->p - 4, (const uint8_t *)(e->object->base + f->offset), 0);
-    stem_emit_modrm_reg(&e->p, true, 0x29, RAX, RCX); /* sub rcx, rax */
-    stem_emit_bytes(&e->p, "\x48\x81\xf9", 3);        /* cmp rcx, bytes */
-    stem_emit_u32(&e->p, f->bytes);
-    stem_emit_bytes(&e->p, "\x0f\x83", 2); /* jae miss */
-    uint8_t *outside = e->p;
-    e->p += 4;
-    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + table] */
-    e->tables[e->table_count++] = e->p;
-    e->p += 4;
-    stem_emit_modrm_mem(&e->p, 0, false, 0x8b, RCX, &through_rcx, 0, e->object,
-                        0);                /* mov ecx, [rax + rcx * 4] */
-    stem_emit_bytes(&e->p, "\x85\xc9", 2); /* test ecx, ecx */
-    stem_emit_bytes(&e->p, "\x0f\x84", 2); /* jz miss */
-    uint8_t *unknown = e->p;
-    e->p += 4;
-    stem_emit_bytes(&e->p, "\x48\x8d\x05", 3); /* lea rax, [rip + code] */
-    e->p += 4;
-    stem_emit_rel32(e->p - 4, e->code, 0);
-    stem_emit_modrm_reg(&e->p, true, 0x01, RAX, RCX); /* add rcx, rax */
-    stem_emit_store_tls(&e->p, to, RCX);
-    stem_emit_load_tls(&e->p, RCX, rcx);
-    stem_emit_load_tls(&e->p, RAX, rax);
-    stem_emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
-    stem_emit_u32(&e->p, (uint32_t)to);
-    if (e->unit->range_count == 1) { /* outside the only range: a tail call */
-        stem_emit_rel32(outside, e->p, 0);
-        stem_emit_load_tls(&e->p, RCX, rcx);
-        stem_emit_load_tls(&e->p, RAX, rax);
-        stem_emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
-        stem_emit_u32(&e->p, (uint32_t)to);
-        outside = unknown;
-    }
-    stem_emit_rel32(outside, e->p, 0);
-    stem_emit_rel32(unknown, e->p, 0);
-    stem_emit_load_tls(&e->p, RCX, rcx);
-    stem_emit_load_tls(&e->p, RAX, rax);
-    stem_emit_slow_call(e, STUB_INDIRECT, insn); /* does not come back here */
-}
-
-static void unpoison_frame(struct stem_emitter *e)
-{
-    if (!e->poisons_frame)
-        return;
-    stem_emit_store_tls(&e->p, stem_slot_offset(0), R11); /* flags are dead here, registers are not */
-    stem_emit_modrm_reg(&e->p, true, 0x89, RSP, R11);
-    stem_emit_bytes(&e->p, "\x49\xc1\xeb\x03", 4);     /* shr r11, 3 */
-    stem_emit_bytes(&e->p, "\x65\x41\xc6\x03\x00", 5); /* mov byte gs:[r11], 0 */
-    stem_emit_load_tls(&e->p, R11, stem_slot_offset(0));
-}
-
-static bool emit_control(struct stem_emitter *e, const struct stem_block *block, uint32_t block_index,
-                         const struct stem_insn *insn, const uint8_t *bytes)
-{
-    switch (insn->kind) {
-    case INSN_CALL:
-        if (!emit_library_call(e, insn, bytes))
-            stem_emit_call(&e->p, destination(e, insn->target));
-        return true;
-    case INSN_CALL_INDIRECT:
-        return emit_library_call(e, insn, bytes) || stem_emit_copy(&e->p, insn, bytes, e->object);
-    case INSN_JUMP:
-        if (block->target == (int32_t)block_index + 1)
-            return true; /* the next thing emitted */
-        if (block->target < 0) {
-            unpoison_frame(e);
-            if (emit_library_call(e, insn, bytes))
-                return true;
-        }
-        stem_emit_byte(&e->p, 0xe9);
-        branch_to(e, block->target, insn->target);
-        return true;
-    case INSN_BRANCH:
-        if (insn->flags & INSN_SHORT_ONLY) { /* jrcxz +2; jmp +5; jmp target */
-            stem_emit_bytes(&e->p, bytes, insn->length - 1u);
-            stem_emit_byte(&e->p, 2);
-            stem_emit_bytes(&e->p, "\xeb\x05\xe9", 3);
-        } else {
-            stem_emit_byte(&e->p, 0x0f);
-            stem_emit_byte(&e->p, 0x80 | (bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf));
-        }
-        branch_to(e, block->target, insn->target);
-        return true;
-    case INSN_JUMP_INDIRECT: {
-        if (emit_library_call(e, insn, bytes))
-            return true;
-        if (e->table_count == TABLES_MAX)
-            return false;
-        emit_indirect_jump(e, insn, bytes);
-        return true;
-    }
-    case INSN_RETURN:
-        unpoison_frame(e);
-        stem_emit_bytes(&e->p, bytes, insn->length);
-        return true;
-    default:
-        return stem_emit_copy(&e->p, insn, bytes, e->object);
-    }
-}
-
 /* ---- the whole unit ----------------------------------------------------------------------------------------- */
+
+/* Callers that are linked to this code come past no gate: the level byte is tested here. */
+static void emit_level_test(struct stem_emitter *e)
+{
+    if (e->flavour != FLAVOUR_MONITOR)
+        return;
+    stem_emit_map(e, &e->unit->insns[0]);
+    stem_emit_bytes(&e->p, "\x80\x3d", 2); /* cmp byte [level], 1 */
+    e->p += 4;
+    stem_emit_rel32(e->p - 4, e->object->levels + (e->function - e->object->functions), 1);
+    stem_emit_byte(&e->p, WIRE_LEVEL_MONITOR);
+    stem_emit_jcc(&e->p, 5, e->function->gate); /* jne */
+    e->body = e->p;
+}
 
 static void emit_prologue(struct stem_emitter *e)
 {
@@ -305,7 +136,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
         if (stem_knob(e, CORE_KNOB_CLOBBER))
             emit_clobber(e, insn);
         stem_emit_memory(e, block, i);
-        if (!emit_control(e, block, index, insn, bytes))
+        if (!stem_emit_control(e, block, index, insn, bytes))
             return false;
         stem_memory_after(e, insn);
     }
@@ -327,18 +158,7 @@ static void emit_tail(struct stem_emitter *e)
         stem_emit_rel32(e->constants[i].field, e->p, 0);
         stem_emit_bytes(&e->p, &e->constants[i].value, 8);
     }
-    if (e->table_count) {
-        uint32_t *table = (uint32_t *)e->p;
-        e->p += e->function->bytes * 4;
-        for (uint32_t b = 0; b < e->unit->block_count; b++) {
-            const struct stem_insn *leader = &e->unit->insns[e->unit->blocks[b].first];
-            if (leader->flags & INSN_INDIRECT_TARGET &&
-                leader->offset - e->function->offset < e->function->bytes)
-                table[leader->offset - e->function->offset] = (uint32_t)(e->unit->blocks[b].code - e->code);
-        }
-        for (uint32_t i = 0; i < e->table_count; i++)
-            stem_emit_rel32(e->tables[i], (const uint8_t *)table, 0);
-    }
+    stem_control_fill_table(e);
     for (uint32_t i = 0; i < e->fixup_count; i++)
         stem_emit_rel32(e->fixups[i].field, e->unit->blocks[e->fixups[i].block].code, 0);
 }
@@ -367,6 +187,7 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .function = e->function,
                                    .flavour = e->flavour,
                                    .code = e->code,
+                                   .body = e->body,
                                    .code_end = e->code_end,
                                    .map = map,
                                    .map_count = e->map_count,
@@ -376,6 +197,11 @@ static struct stem_translation *publish(struct stem_emitter *e)
     o->translations[o->translation_count] = t;
     __atomic_store_n(&o->translation_count, o->translation_count + 1, __ATOMIC_RELEASE);
     o->next = e->p;
+    stem_control_keep_links(e);
+    if (e->flavour == FLAVOUR_MONITOR && !stem_knob(e, CORE_KNOB_NO_LINKS)) {
+        e->function->linked = e->code;
+        stem_control_link(e->function, e->code);
+    }
     stem_count(CORE_COUNTER_TRANSLATIONS, 1);
     stem_count(CORE_COUNTER_TRANSLATED_BYTES, (uint64_t)(e->p - e->code));
     return t;
@@ -412,9 +238,12 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)
         worst += unit.insns[i].mem.bytes * 8u;
-    worst += unit.has_indirect_jump ? function->bytes * 4u : 0;
     if ((size_t)(object->region_end - e->code) < worst)
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
+    if (!stem_control_begin_table(e))
+        return refuse(function, CORE_REFUSAL_TABLE_FULL);
+    e->body = e->code;
+    emit_level_test(e);
     emit_prologue(e);
     for (uint32_t b = 0; b < unit.block_count; b++)
         if (!emit_block(e, b))

@@ -4,7 +4,7 @@
 
 #include "stem/emit.h"
 
-enum { TABLES_MAX = 64, FACTS_MAX = 24, GROUP_MAX = 24 };
+enum { FACTS_MAX = 24, GROUP_MAX = 24 };
 
 struct stem_fixup { /* rel32 field that leads to a block */
     uint8_t *field;
@@ -24,6 +24,11 @@ struct stem_cold {  /* slow half of a check */
     uint8_t saved;    /* register whose value lies in slot 0, or NO_REGISTER */
     bool saved_flags; /* flags parked in rax, rax in slot 1 */
     bool rax_in_slot;
+};
+
+struct stem_wanted_link { /* rel32 that leads to a gate for now */
+    uint8_t *field;
+    struct stem_function *function;
 };
 
 /* A range of memory relative to registers that is known to be checked (or logged) at this point of the block. */
@@ -52,8 +57,12 @@ struct stem_emitter {
     uint32_t constant_count;
     struct stem_cold *colds;
     uint32_t cold_count;
-    uint8_t *tables[TABLES_MAX];
-    uint32_t table_count;
+    struct stem_wanted_link *wanted;
+    uint32_t wanted_count;
+    bool has_targets;     /* of indirect jumps */
+    core_cache_pc *table; /* of these */
+    int32_t table_disp;   /* its distance from the gs base */
+    const uint8_t *body;  /* behind the level test */
     /* log group in progress: register that holds the ring position, entries written behind it and not published */
     int x;
     unsigned pending;
@@ -80,6 +89,16 @@ static inline int32_t stem_ring_offset(void)
 void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn);
 /* A call of a slow path, with the stack moved below the red zone; adds its site. */
 void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn);
+
+/* control.c */
+bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, uint32_t block_index,
+                       const struct stem_insn *insn, const uint8_t *bytes);
+bool stem_control_begin_table(struct stem_emitter *e);
+void stem_control_fill_table(struct stem_emitter *e);
+/* Remembers the unit's calls that still go to gates, once its code is published. */
+void stem_control_keep_links(const struct stem_emitter *e);
+/* Leads the calls that wait for this function's translation to it. */
+void stem_control_link(struct stem_function *f, const uint8_t *code);
 
 /* memory.c */
 void stem_memory_begin_block(struct stem_emitter *e);
