@@ -15,6 +15,9 @@ int cli_community(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_profile(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_faults(int argc, char **argv);
+int cli_vaccines(int argc, char **argv);
 int cli_run(int argc, char **argv);
 
 #endif

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/base.h"
 #include "cli/cli.h"
+#include "cli/view.h"
 #include "community/community.h"
 
 #include <jansson.h>
@@ -13,14 +14,6 @@
 #include <unistd.h>
 
 static bool json;
-
-static void print_json(json_t *value)
-{
-    char *text = json_dumps(value, JSON_COMPACT);
-    printf("%s\n", text ? text : "{}");
-    free(text);
-    json_decref(value);
-}
 
 /* ---- create --------------------------------------------------------------------------------------------------- */
 
@@ -54,7 +47,7 @@ static int run_create(int argc, char **argv)
     if (community_create(&error, args.list[0], community_name))
         return base_fail_exit(&error);
     if (json)
-        print_json(json_pack("{s:s,s:s}", "community", community_name, "dir", args.list[0]));
+        cli_print_json(json_pack("{s:s,s:s}", "community", community_name, "dir", args.list[0]));
     else
         printf("created community %s in %s; start it with: testudo community serve %s\n", community_name,
                args.list[0], args.list[0]);
@@ -99,7 +92,7 @@ static int run_invite(int argc, char **argv)
                          role ? WIRE_ROLE_OBSERVER : WIRE_ROLE_MEMBER, renew))
         return base_fail_exit(&error);
     if (json)
-        print_json(json_pack("{s:s,s:s}", "name", args.list[1], "invitation", path));
+        cli_print_json(json_pack("{s:s,s:s}", "name", args.list[1], "invitation", path));
     else
         printf("%s\n", path);
     return BASE_EXIT_OK;
@@ -132,7 +125,7 @@ static int run_revoke(int argc, char **argv)
     if (community_revoke(&error, args.list[0], args.list[1]))
         return base_fail_exit(&error);
     if (json)
-        print_json(json_pack("{s:s,s:b}", "name", args.list[1], "revoked", 1));
+        cli_print_json(json_pack("{s:s,s:b}", "name", args.list[1], "revoked", 1));
     else
         printf("%s is refused from now on\n", args.list[1]);
     return BASE_EXIT_OK;
@@ -174,7 +167,7 @@ static int run_publish(int argc, char **argv)
     if (failed)
         return base_fail_exit(&error);
     if (json)
-        print_json(json_pack("{s:s,s:I}", "manifest", args.list[1], "bytes", (json_int_t)bytes));
+        cli_print_json(json_pack("{s:s,s:I}", "manifest", args.list[1], "bytes", (json_int_t)bytes));
     else
         printf("published %s, %zu bytes\n", args.list[1], bytes);
     return BASE_EXIT_OK;
@@ -217,7 +210,7 @@ static const struct base_command serve_command = {
 static void say(const char *what)
 {
     if (json)
-        print_json(
+        cli_print_json(
             json_pack("{s:I,s:s}", "time_ms", (json_int_t)(base_realtime_ns() / 1000000u), "note", what));
     else
         printf("%s\n", what);

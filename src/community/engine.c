@@ -72,6 +72,15 @@ static int write_configuration(struct base_error *error, const struct community_
     return result;
 }
 
+/* A server that ends in order removes its ports file itself; one that was killed cannot. */
+static void reaped(struct community_engine *engine)
+{
+    char path[COMMUNITY_PATH];
+    if (!community_path(NULL, path, "%s/engine/nats-server_%d.ports", engine->folder, (int)engine->pid))
+        unlink(path);
+    engine->pid = 0;
+}
+
 /* Waits until the server has written where it listens. Returns the port, 0 when it died first, -1 on
  * time-out. */
 static int await_port(struct community_engine *engine)
@@ -87,13 +96,11 @@ static int await_port(struct community_engine *engine)
             const char *colon = url ? strrchr(url, ':') : NULL;
             int port = colon ? atoi(colon + 1) : 0;
             json_decref(json);
-            if (port > 0) {
-                unlink(path);
+            if (port > 0)
                 return port;
-            }
         }
         if (waitpid(engine->pid, NULL, WNOHANG) == engine->pid) {
-            engine->pid = 0;
+            reaped(engine);
             return 0;
         }
         usleep(3000);
@@ -152,14 +159,14 @@ static void kill_server(struct community_engine *engine)
     kill(engine->pid, SIGTERM);
     for (int i = 0; i < 1000; i++) {
         if (waitpid(engine->pid, NULL, WNOHANG) == engine->pid) {
-            engine->pid = 0;
+            reaped(engine);
             return;
         }
         usleep(5000);
     }
     kill(engine->pid, SIGKILL);
     waitpid(engine->pid, NULL, 0);
-    engine->pid = 0;
+    reaped(engine);
 }
 
 static int note_address(struct base_error *error, struct community_engine *engine, unsigned port)
@@ -286,7 +293,7 @@ int community_engine_watch(struct base_error *error, struct community_engine *en
     if (engine->pid > 0) {
         if (waitpid(engine->pid, NULL, WNOHANG) != engine->pid)
             return 0;
-        engine->pid = 0;
+        reaped(engine);
     }
     return start_server(error, engine) ? -1 : 1;
 }

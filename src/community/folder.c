@@ -24,6 +24,11 @@
 
 static const char *const role_names[] = {"none", "member", "observer", "steward"};
 
+static uint64_t now_s(void)
+{
+    return base_realtime_ns() / 1000000000u;
+}
+
 static int make_folder(struct base_error *error, const char *format, const char *folder)
 {
     char path[COMMUNITY_PATH];
@@ -56,9 +61,9 @@ int community_create(struct base_error *error, const char *folder, const char *n
     for (int i = 1; i < 6; i++)
         community_nkey_new(keys[i], COMMUNITY_NKEY_ACCOUNT);
     json_t *secrets =
-        json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "testudo", "community", "version", 1, "name",
-                  name, "seed", text, "operator", keys[0], "system", keys[1], "account", keys[2], "member",
-                  keys[3], "observer", keys[4], "steward", keys[5]);
+        json_pack("{s:s,s:i,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "testudo", "community", "version", 1,
+                  "created", (json_int_t)now_s(), "name", name, "seed", text, "operator", keys[0], "system",
+                  keys[1], "account", keys[2], "member", keys[3], "observer", keys[4], "steward", keys[5]);
     sodium_memzero(seed, sizeof seed);
     sodium_memzero(text, sizeof text);
     return community_write_json(error, path, secrets);
@@ -99,6 +104,7 @@ int community_secrets_load(struct base_error *error, struct community_secrets *s
         bad = read_key(json, secrets->signer_seed[role], role_names[role]);
     if (!bad) {
         snprintf(secrets->name, sizeof secrets->name, "%s", name);
+        secrets->created_s = (uint64_t)json_integer_value(json_object_get(json, "created"));
         community_key_pair(secrets->key, secrets->secret, seed);
     }
     json_decref(json);
@@ -168,7 +174,7 @@ static int write_invitation(struct base_error *error, const char *path, const ch
     community_nkey_open(account, unused, secrets->account_seed);
     /* A user under a scoped signing key carries no permissions of its own: the account's token has them. */
     char *jwt =
-        community_jwt(secrets->signer_seed[role], user, name,
+        community_jwt(secrets->signer_seed[role], user, name, now_s(),
                       json_pack("{s:s,s:s,s:i}", "issuer_account", account, "type", "user", "version", 2));
     if (!jwt)
         return base_fail(error, BASE_EXIT_FAILURE, "cannot make credentials of %s", name);
@@ -362,13 +368,13 @@ int community_tokens_make(struct base_error *error, struct community_tokens *tok
     community_nkey_open(tokens->system, unused, secrets.system_seed);
     community_nkey_open(tokens->account, unused, secrets.account_seed);
     tokens->operator_jwt = community_jwt(
-        secrets.operator_seed, operator_key, secrets.name,
+        secrets.operator_seed, operator_key, secrets.name, secrets.created_s,
         json_pack("{s:s,s:s,s:i}", "type", "operator", "system_account", tokens->system, "version", 2));
     tokens->system_jwt = community_jwt(
-        secrets.operator_seed, tokens->system, "system",
+        secrets.operator_seed, tokens->system, "system", secrets.created_s,
         json_pack("{s:s,s:o,s:i}", "type", "account", "limits", account_limits(false), "version", 2));
     tokens->account_jwt =
-        community_jwt(secrets.operator_seed, tokens->account, secrets.name,
+        community_jwt(secrets.operator_seed, tokens->account, secrets.name, now_s(),
                       json_pack("{s:s,s:o,s:[o,o,o],s:o,s:i}", "type", "account", "limits",
                                 account_limits(true), "signing_keys", scope_of(&secrets, WIRE_ROLE_MEMBER),
                                 scope_of(&secrets, WIRE_ROLE_OBSERVER), scope_of(&secrets, WIRE_ROLE_STEWARD),

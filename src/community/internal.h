@@ -44,7 +44,8 @@ void community_nkey_new(char *seed, enum community_nkey kind);
 int community_nkey_open(char *public_text, uint8_t secret[64], const char *seed);
 /* A token about `subject`, signed by `issuer_seed`, with `nats` (released here) as its claims. Returns
    malloc'ed text, or NULL when a key is damaged. */
-char *community_jwt(const char *issuer_seed, const char *subject, const char *name, json_t *nats);
+char *community_jwt(const char *issuer_seed, const char *subject, const char *name, uint64_t issued_s,
+                    json_t *nats);
 
 /* ---- folder.c: tokens of this community
  * ---------------------------------------------------------------------------- */
@@ -52,6 +53,7 @@ char *community_jwt(const char *issuer_seed, const char *subject, const char *na
 struct community_secrets {
     uint8_t key[32], secret[64]; /* the community's */
     char name[64];
+    uint64_t created_s;
     char operator_seed[COMMUNITY_NKEY_TEXT], system_seed[COMMUNITY_NKEY_TEXT],
         account_seed[COMMUNITY_NKEY_TEXT];
     char signer_seed[4][COMMUNITY_NKEY_TEXT]; /* by enum wire_role */

@@ -98,20 +98,21 @@ static char *base64url(const void *data, size_t bytes)
     return text;
 }
 
-char *community_jwt(const char *issuer_seed, const char *subject, const char *name, json_t *nats)
+char *community_jwt(const char *issuer_seed, const char *subject, const char *name, uint64_t issued_s,
+                    json_t *nats)
 {
     static const char header[] = "{\"typ\":\"JWT\",\"alg\":\"ed25519-nkey\"}";
     char issuer[COMMUNITY_NKEY_TEXT], unique[33];
-    uint8_t secret[64], random[16], signature[64];
+    uint8_t secret[64], id[WIRE_ID_BYTES], signature[64];
     if (community_nkey_open(issuer, secret, issuer_seed)) {
         json_decref(nats);
         return NULL;
     }
-    randombytes_buf(random, sizeof random);
-    base_hex(unique, random, sizeof random);
-    json_t *claims = json_pack("{s:s,s:I,s:s,s:s,s:s,s:o}", "jti", unique, "iat",
-                               (json_int_t)(base_realtime_ns() / 1000000000u), "iss", issuer, "name", name,
-                               "sub", subject, "nats", nats);
+    /* Not random: a reload must find the operator's token unchanged, or the server refuses it. */
+    community_id(id, "token", subject, strlen(subject), &issued_s, sizeof issued_s);
+    base_hex(unique, id, sizeof id);
+    json_t *claims = json_pack("{s:s,s:I,s:s,s:s,s:s,s:o}", "jti", unique, "iat", (json_int_t)issued_s, "iss",
+                               issuer, "name", name, "sub", subject, "nats", nats);
     char *text = json_dumps(claims, JSON_COMPACT);
     json_decref(claims);
     char *head = base64url(header, sizeof header - 1);

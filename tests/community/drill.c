@@ -3,12 +3,12 @@
 
        drill COMMUNITY NAME [ENGINE-INVITATION]
 
-   With a third argument it reaches the engine with that invitation's credentials but speaks as NAME: what a thief
-   of credentials could do. Input lines:
+   With a third argument it reaches the engine with that invitation's credentials ("-": its own) but only to forge: what a
+   subverted member, or a thief of credentials, could do. Input lines:
        alert OFFSET KIND OUTCOME    a fault in the function at OFFSET
        forge WHAT OFFSET            an alert that lies: signature, sender, community, garbage, replay
        status                       send a status
-       state                        print queued, held, up
+       state                        print queued, held, up, answered
        quit                         leave, waiting for acknowledgements
        drop                         end at once */
 #define _GNU_SOURCE
@@ -124,10 +124,11 @@ int main(int argc, char **argv)
         return argc < 3 ? BASE_EXIT_USAGE : base_fail_exit(&error);
     struct community_bus *bus = NULL;
     if (argc > 3) {
-        if (community_identity_load(&error, &engine, argv[3], "", WIRE_ROLE_STEWARD))
+        bool own = !strcmp(argv[3], "-");
+        if (!own && community_identity_load(&error, &engine, argv[3], "", WIRE_ROLE_STEWARD))
             return base_fail_exit(&error);
-        bus = community_bus_nats(&engine);
-        if (bus->start(bus, &error, NULL, NULL))
+        bus = community_bus_nats(own ? &identity : &engine);
+        if (bus->start(bus, &error, on_link, NULL))
             return base_fail_exit(&error);
     } else {
         if (community_join(&error, &session, &identity, &callbacks, NULL, true))
@@ -147,7 +148,8 @@ int main(int argc, char **argv)
             community_send_status(session, &status);
         } else if (!strcmp(line, "state\n")) {
             struct community_session_state s = community_session_state(session);
-            say("state %u %u %s", s.queued, s.vaccines, s.up ? "up" : "down");
+            say("state %u %u %s %s", s.queued, s.vaccines, s.up ? "up" : "down",
+                s.answered ? "answered" : "alone");
         } else if (!strcmp(line, "drop\n")) {
             _exit(0);
         } else if (!strcmp(line, "quit\n")) {
