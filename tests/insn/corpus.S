@@ -180,7 +180,7 @@ MOST_FORMS(avx512_plain, NEEDS_AVX512)
 /* 16 bytes at once need alignment: rdi is aligned */
 CASE(aligned_vectors, FLAGS_IN movaps (%rdi), %xmm0; paddq 16(%rdi), %xmm0; movdqa %xmm0, -32(%rdi); movntps %xmm1, 48(%rdi);
      movntdqa 64(%rdi), %xmm5; pshufb -16(%rdi), %xmm0; FLAGS_OUT)
-CASE(compare_swap_16, movq (%rdi), %rax; pushq %rbx; .cfi_adjust_cfa_offset 8; movq 8(%rdi), %rdx; movq %r8, %rbx; movq %r15, %rcx;
+CASE(compare_swap_16, FLAGS_IN movq (%rdi), %rax; pushq %rbx; .cfi_adjust_cfa_offset 8; movq 8(%rdi), %rdx; movq %r8, %rbx; movq %r15, %rcx;
      cmpxchg16b (%rdi); lock cmpxchg16b 32(%rdi); popq %rbx; .cfi_adjust_cfa_offset -8; FLAGS_OUT)
 CASE(compare_swap_8, pushq %rbx; .cfi_adjust_cfa_offset 8; FLAGS_IN cmpxchg8b (%rdi); FLAGS_OUT popq %rbx; .cfi_adjust_cfa_offset -8)
 CASE(masked_bytes, pushq %rdi; .cfi_adjust_cfa_offset 8; maskmovdqu %xmm1, %xmm2; popq %rdi; .cfi_adjust_cfa_offset -8)
@@ -270,7 +270,7 @@ CASE(compare_chain, cmpl $100, (%rdi); jb 1f; cmpl $1000, 4(%rdi); ja 2f; movl $
 
 /* ---- string instructions ------------------------------------------------------------------------------------------------------ */
 
-#define STRING(name, ...) CASE(name, pushq %rdi; pushq %rsi; .cfi_adjust_cfa_offset 16; __VA_ARGS__; movq %rdi, %r8; movq %rsi, %r11; popq %rsi;                \
+#define STRING(name, ...) CASE(name, FLAGS_IN pushq %rdi; pushq %rsi; .cfi_adjust_cfa_offset 16; __VA_ARGS__; movq %rdi, %r8; movq %rsi, %r11; popq %rsi;                \
     popq %rdi; .cfi_adjust_cfa_offset -16)
 STRING(string_movsb, rep movsb)
 STRING(string_movsw, rep movsw)
