@@ -92,6 +92,7 @@ static void print_fault(const struct report_fault *fault, bool colour)
     if (json) {
         char *line = report_fault_json(fault);
         fprintf(stderr, "%s\n", line ? line : "{}");
+        fflush(stderr);
         free(line);
     } else {
         report_fault_text(stderr, fault, colour);
@@ -165,6 +166,10 @@ int cli_check(int argc, char **argv)
     if (on_fault == WIRE_ON_FAULT_HEAL && level != WIRE_MODE_FULL)
         return base_usage(&command,
                           "--on-fault heal needs --level full: what is not undoable cannot be undone");
+
+    /* A report leaves in one piece: the program writes to the same terminal. */
+    static char buffer[1 << 16];
+    setvbuf(stderr, buffer, _IOFBF, sizeof buffer);
 
     struct base_error error;
     struct check check = {.colour = report_colour(stderr)};

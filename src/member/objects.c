@@ -105,7 +105,7 @@ bool member__warm(struct member *member)
     return false;
 }
 
-static void answer_function(struct member *member, const struct member_object *object, uint32_t index)
+static void set_level(struct member *member, const struct member_object *object, uint32_t index)
 {
     struct wire_function *shared = &member->page->functions[index];
     struct member_function function = {
@@ -113,16 +113,21 @@ static void answer_function(struct member *member, const struct member_object *o
         .bytes = __atomic_load_n(&shared->bytes, __ATOMIC_RELAXED),
         .refused = __atomic_load_n(&shared->refusal, __ATOMIC_RELAXED) != CORE_REFUSAL_NONE,
     };
-    if (object->image) {
-        const struct image_function *known = image_function_at(object->image, function.offset);
-        if (known && known->offset == function.offset)
-            function.name = known->name;
-        shared->returns = (uint8_t)image_returns(object->image, function.offset);
-    }
+    const struct image_function *known =
+        object->image ? image_function_at(object->image, function.offset) : NULL;
+    if (known && known->offset == function.offset)
+        function.name = known->name;
     enum wire_level level = member->hooks.level
                                 ? member->hooks.level(member->hooks.context, object, &function)
                                 : member->options.default_level;
     __atomic_store_n(&member->page->level[index], (uint8_t)level, __ATOMIC_RELEASE);
+}
+
+static void set_returns(struct member *member, struct image *image, uint32_t index)
+{
+    struct wire_function *shared = &member->page->functions[index];
+    uint32_t offset = __atomic_load_n(&shared->offset, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->returns, (uint8_t)image_returns(image, offset), __ATOMIC_RELAXED);
 }
 
 static void answer(struct member *member, struct object *object, struct wire_object *shared)
@@ -138,8 +143,11 @@ static void answer(struct member *member, struct object *object, struct wire_obj
             .build_id_bytes = object->build_id_bytes,
             .image = member__image(object),
         };
+        /* All levels first: types may take longer than the runtime waits when there is much debug information. */
         for (uint32_t i = 0; i < object->count; i++)
-            answer_function(member, &view, object->first + i);
+            set_level(member, &view, object->first + i);
+        for (uint32_t i = 0; view.image && i < object->count; i++)
+            set_returns(member, view.image, object->first + i);
     } else if (!sound) {
         object->count = 0;
         snprintf(object->path, sizeof object->path, "(object with a broken entry)");

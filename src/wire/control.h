@@ -186,11 +186,12 @@ struct wire_config {
 struct wire_control {
     uint64_t magic;
     uint32_t version;
-    uint32_t bytes;          /* sizeof(struct wire_control) */
-    int32_t supervisor_pid;  /* supervisor */
-    uint32_t disarm;         /* supervisor: 1 = every process runs natively from now on */
-    uint32_t doorbell;       /* runtime: incremented when something is to be looked at; futex word, atomic */
-    uint32_t object_count;   /* runtime: entries claimed, atomic, may exceed WIRE_OBJECTS_MAX when full */
+    uint32_t bytes;         /* sizeof(struct wire_control) */
+    int32_t supervisor_pid; /* supervisor */
+    uint32_t disarm;        /* supervisor: 1 = every process runs natively from now on */
+    uint32_t doorbell;      /* runtime: incremented when something is to be looked at; futex word, atomic; the
+                                supervisor increments it to wake its own sleeper */
+    uint32_t object_count;  /* runtime: entries claimed, atomic, may exceed WIRE_OBJECTS_MAX when full */
     uint32_t function_count; /* runtime: entries claimed, atomic, may exceed WIRE_FUNCTIONS_MAX when full */
     uint32_t fault_count;    /* runtime: faults so far, atomic: the source of `sequence` */
     struct wire_config config;

@@ -135,6 +135,20 @@ static void play_faults(void)
             _exit(50);
 }
 
+/* More faults than there are slots, as fast as slots come free. */
+static void play_burst(unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        unsigned slot = n % WIRE_FAULTS_MAX;
+        if (n >= WIRE_FAULTS_MAX && !wait_change(&page->faults[slot].state, WIRE_FAULT_READY))
+            _exit(50);
+        struct wire_fault *fault = fill_fault(slot, CORE_FAULT_HEAP_OVERFLOW);
+        fault->address = n;
+        fault->function = n % 3;
+        post(fault);
+    }
+}
+
 static void on_crash(int number, siginfo_t *info, void *context)
 {
     static const int order[17] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
@@ -247,6 +261,8 @@ __attribute__((constructor)) static void start(void)
     }
     if (!strcmp(play, "fault"))
         play_faults();
+    if (!strcmp(play, "burst"))
+        play_burst(2000);
     if (!strcmp(play, "die"))
         _exit(fill_fault(7, CORE_FAULT_ABORT)->state == WIRE_FAULT_FILLING ? 9 : 1);
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO};

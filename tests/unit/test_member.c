@@ -16,7 +16,7 @@
 enum { PATIENCE_S = 30 };
 
 struct seen {
-    unsigned faults, functions;
+    unsigned faults, functions, misplaced;
     struct report_fault fault[8];
     char names[256];
 };
@@ -37,6 +37,7 @@ static enum wire_level level_of(void *context, const struct member_object *objec
 static void fault_of(void *context, const struct report_fault *fault)
 {
     struct seen *seen = context;
+    seen->misplaced += fault->address != seen->faults;
     if (seen->faults < 8)
         seen->fault[seen->faults] = *fault;
     seen->faults++;
@@ -163,6 +164,18 @@ static void faults_are_reported(void **state)
     assert_string_not_equal(seen.fault[2].id, f->id);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(member->page->faults[i].state, WIRE_FAULT_FREE);
+    member_close(member);
+}
+
+static void burst_arrives_whole(void **state)
+{
+    (void)state;
+    struct seen seen;
+    struct member *member = open_member(&seen);
+    begin(member, "burst", "4");
+    assert_int_equal(finish(member), 4 << 8);
+    assert_int_equal(seen.faults, 2000);
+    assert_int_equal(seen.misplaced, 0); /* in the order of their making */
     member_close(member);
 }
 
@@ -383,6 +396,7 @@ int main(void)
         cmocka_unit_test(crash_is_unwound),
         cmocka_unit_test(dead_process_gives_slot_back),
         cmocka_unit_test(abort_is_explained),
+        cmocka_unit_test(burst_arrives_whole),
         cmocka_unit_test(hostile_page_is_survived),
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(bad_programs_are_refused),
