@@ -133,3 +133,15 @@ bool stem_elf_is_static(uintptr_t address)
     }
     return false;
 }
+
+void *stem_elf_bound(const char *name)
+{
+    for (const struct link_map *map = _r_debug.r_map; map; map = map->l_next) {
+        struct dynamic d;
+        if (core_glob("linux-vdso*", map->l_name) || !read_dynamic(&d, map) || !find_symbol(&d, name))
+            continue;
+        bool known = map->l_ld == _DYNAMIC || core_glob("libc.so*", file_name(map->l_name));
+        return known ? symbol_of(&d, map->l_addr, name) : NULL;
+    }
+    return NULL;
+}

@@ -423,9 +423,10 @@ static void raise_from_call(struct fault *f, bool can_go_on)
 void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
                      size_t bytes, const char *function)
 {
+    bool is_free = kind == CORE_FAULT_DOUBLE_FREE || kind == CORE_FAULT_INVALID_FREE;
     struct fault f = {.kind = kind,
-                      .detector = CORE_DETECTOR_INTRINSIC,
-                      .is_write = is_write,
+                      .detector = is_free ? CORE_DETECTOR_ALLOCATOR : CORE_DETECTOR_INTRINSIC,
+                      .is_write = is_free ? 2 : is_write,
                       .address = bad,
                       .bytes = bytes};
     fault_of_call(&f, call, function);

@@ -71,13 +71,21 @@ static bool cannot_be_allocated(uintptr_t p, uintptr_t frame)
     return sys_failed(sys_call3(SYS_mincore, p & ~(uintptr_t)4095, 1, &resident)) || stem_elf_is_static(p);
 }
 
-void stem_heap_complain(enum heap_verdict verdict, uintptr_t p, uintptr_t return_pc, uintptr_t frame)
+enum core_fault_kind stem_heap_judge(enum heap_verdict verdict, uintptr_t p, uintptr_t frame)
 {
     if (verdict == HEAP_TWICE)
-        stem_fault_free(CORE_FAULT_DOUBLE_FREE, p, return_pc, frame);
-    else if (verdict == HEAP_INSIDE ||
-             (verdict == HEAP_FOREIGN && stem_heap.armed && cannot_be_allocated(p, frame)))
-        stem_fault_free(CORE_FAULT_INVALID_FREE, p, return_pc, frame);
+        return CORE_FAULT_DOUBLE_FREE;
+    if (verdict == HEAP_INSIDE ||
+        (verdict == HEAP_FOREIGN && stem_heap.armed && cannot_be_allocated(p, frame)))
+        return CORE_FAULT_INVALID_FREE;
+    return CORE_FAULT_NONE;
+}
+
+static void complain(enum heap_verdict verdict, uintptr_t p, const uintptr_t *frame)
+{
+    enum core_fault_kind kind = stem_heap_judge(verdict, p, (uintptr_t)(frame + 1));
+    if (kind != CORE_FAULT_NONE)
+        stem_fault_free(kind, p, frame[1], (uintptr_t)(frame + 1));
 }
 
 static inline void *allocate(size_t bytes, size_t align, bool clear, uintptr_t *frame)
@@ -101,7 +109,7 @@ static inline void release(uintptr_t p, uintptr_t *frame)
         stem_heap_record(p, 1, frame[1], (uintptr_t)(frame + 2), frame[0]);
     enum heap_verdict verdict = stem_heap_give(p);
     if (__builtin_expect(verdict != HEAP_GIVEN, 0))
-        stem_heap_complain(verdict, p, frame[1], (uintptr_t)(frame + 1));
+        complain(verdict, p, frame);
 }
 
 static void *reallocate(uintptr_t old, size_t bytes, uintptr_t *frame)
@@ -115,7 +123,7 @@ static void *reallocate(uintptr_t old, size_t bytes, uintptr_t *frame)
     size_t was;
     enum heap_verdict verdict = stem_heap_look(&was, old);
     if (verdict != HEAP_GIVEN) {
-        stem_heap_complain(verdict, old, frame[1], (uintptr_t)(frame + 1));
+        complain(verdict, old, frame);
         return fail(NO_MEMORY);
     }
     if (bytes > LIMIT)

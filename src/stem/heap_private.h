@@ -196,9 +196,9 @@ struct heap_caller {
 void *stem_heap_malloc_at(size_t bytes, size_t align, bool clear, const struct heap_caller *caller);
 /* free: the verdict is the caller's to report. */
 enum heap_verdict stem_heap_free_at(uintptr_t p, const struct heap_caller *caller);
-/* Reports what stem_heap_free_at found; foreign memory only when it cannot have come from another allocator.
- */
-void stem_heap_complain(enum heap_verdict verdict, uintptr_t p, uintptr_t return_pc, uintptr_t frame);
+/* What a refused free is: CORE_FAULT_NONE for foreign memory that another allocator may have handed out. `frame`: the
+   address of the caller's return address, to know the stack by. */
+enum core_fault_kind stem_heap_judge(enum heap_verdict verdict, uintptr_t p, uintptr_t frame);
 void stem_heap_copy(uintptr_t to, uintptr_t from, size_t bytes);
 
 #endif

@@ -147,6 +147,9 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
 void *stem_libc_symbol(const char *name);
 /* The same in another library, by a pattern of its file name. */
 void *stem_library_symbol(const char *pattern, const char *name);
+/* What a global reference to `name` is bound to, when that is the C library's function or ours in its place; NULL when an
+   object before them in the search order defines it, or none does. Not for signal handlers. */
+void *stem_elf_bound(const char *name);
 /* Whether an address lies in a segment (code, constants, variables) of an object loaded from a file. */
 bool stem_elf_is_static(uintptr_t address);
 

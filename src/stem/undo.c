@@ -241,8 +241,9 @@ static uint32_t compensate(unsigned what, uint64_t argument)
     case STEM_COMPENSATE_FREE:
         return stem_heap_undo_free(argument) ? 0 : WIRE_NOT_UNDONE_NATIVE;
     case STEM_COMPENSATE_LOCK: {
+        /* Only while this thread holds it (the third word says who does): the activation may have released it itself. */
         int (*unlock)(void *) = stem_libc_symbol("pthread_mutex_unlock");
-        if (unlock)
+        if (unlock && ((const uint32_t *)argument)[2] == stem_thread.tid)
             unlock((void *)argument);
         return 0;
     }

@@ -1,0 +1,313 @@
+/* Library functions that are run from here, because their result says what they touched or what an undo must do. */
+#include "stem/engine.h"
+#include "stem/heap_private.h"
+#include "stem/intrinsics_private.h"
+
+#define AROUND(name) void stem_around_##name(struct stem_call *call, const struct intrinsic *function)
+
+enum { NO_MEMORY = 12, INVALID = 22 }; /* ENOMEM, EINVAL */
+int *__errno_location(void);
+
+/* ---- heap ---- */
+
+static struct heap_caller caller_of(const struct stem_call *call)
+{
+    return (struct heap_caller){call->return_pc, (uintptr_t)call->stack_args, call->rbp};
+}
+
+static uint64_t obtain(struct stem_call *call, size_t bytes, size_t align, bool clear)
+{
+    struct heap_caller caller = caller_of(call);
+    void *p = stem_heap_malloc_at(bytes, align, clear, &caller);
+    if (p)
+        stem_undo_compensate(STEM_COMPENSATE_MALLOC, (uintptr_t)p);
+    else
+        *__errno_location() = NO_MEMORY;
+    return (uint64_t)p;
+}
+
+/* Returns whether `p` is a live block; reports it otherwise. */
+static bool may_give(struct stem_call *call, const struct intrinsic *function, uintptr_t p, size_t *bytes)
+{
+    enum heap_verdict verdict = stem_heap_look(bytes, p);
+    if (verdict == HEAP_GIVEN)
+        return true;
+    enum core_fault_kind kind = stem_heap_judge(verdict, p, (uintptr_t)&call->return_pc);
+    if (kind != CORE_FAULT_NONE)
+        stem_fault_call(call, kind, false, p, 0, function->name);
+    return false;
+}
+
+static void give(struct stem_call *call, uintptr_t p)
+{
+    struct heap_caller caller = caller_of(call);
+    if (stem_heap_free_at(p, &caller) == HEAP_GIVEN)
+        stem_undo_compensate(STEM_COMPENSATE_FREE, p);
+}
+
+AROUND(malloc)
+{
+    (void)function;
+    call->rax = obtain(call, call->arg[0], 16, false);
+}
+
+AROUND(calloc)
+{
+    (void)function;
+    size_t bytes;
+    if (__builtin_mul_overflow(call->arg[0], call->arg[1], &bytes))
+        bytes = SIZE_MAX;
+    call->rax = obtain(call, bytes, 16, true);
+}
+
+AROUND(free)
+{
+    size_t bytes;
+    uintptr_t p = call->arg[0];
+    if (p && may_give(call, function, p, &bytes))
+        give(call, p);
+}
+
+/* Always to a new block: the old one, untouched in the quarantine, is what an undo brings back. */
+static void reallocate(struct stem_call *call, const struct intrinsic *function, size_t bytes)
+{
+    uintptr_t old = call->arg[0];
+    size_t was;
+    call->rax = 0;
+    if (!old) {
+        call->rax = obtain(call, bytes, 16, false);
+    } else if (!may_give(call, function, old, &was)) {
+        *__errno_location() = NO_MEMORY;
+    } else if (!bytes) {
+        give(call, old);
+    } else if ((call->rax = obtain(call, bytes, 16, false))) {
+        stem_heap_copy(call->rax, old, was < bytes ? was : bytes);
+        give(call, old);
+    }
+}
+
+AROUND(realloc)
+{
+    reallocate(call, function, call->arg[1]);
+}
+
+AROUND(reallocarray)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(call->arg[1], call->arg[2], &bytes))
+        bytes = SIZE_MAX;
+    reallocate(call, function, bytes);
+}
+
+AROUND(memalign)
+{
+    (void)function;
+    size_t align = 16;
+    while (align < call->arg[0] && align << 1)
+        align <<= 1;
+    call->rax = obtain(call, call->arg[1], align, false);
+}
+
+AROUND(posix_memalign)
+{
+    size_t align = call->arg[1];
+    call->rax = INVALID;
+    if (!align || align & (align - 1) || align % sizeof(void *))
+        return;
+    int error = *__errno_location();
+    uint64_t p = obtain(call, call->arg[2], align < 16 ? 16 : align, false);
+    *__errno_location() = error;
+    call->rax = p ? 0 : NO_MEMORY;
+    if (!p)
+        return;
+    stem_undo_log(call->arg[0], sizeof p);
+    stem_intrinsic_touch(call, function, call->arg[0], sizeof p, true);
+    *(uint64_t *)call->arg[0] = p;
+}
+
+/* strdup and its kin: a block that libc allocated for the caller. */
+AROUND(duplicate)
+{
+    size_t bytes;
+    (void)function;
+    call->rax = stem_intrinsic_real(call);
+    if (call->rax && stem_heap_look(&bytes, call->rax) == HEAP_GIVEN)
+        stem_undo_compensate(STEM_COMPENSATE_MALLOC, call->rax);
+}
+
+/* getline(&line, &room, ...): libc may have moved the block. Its free came from libc and is not logged yet. */
+AROUND(getline)
+{
+    (void)function;
+    uintptr_t *line = (uintptr_t *)call->arg[0], before = *line;
+    size_t room = before ? *(const size_t *)call->arg[1] : 0;
+    stem_undo_log(before, room);
+    call->rax = stem_intrinsic_real(call);
+    if (*line == before)
+        return;
+    stem_undo_compensate(STEM_COMPENSATE_MALLOC, *line);
+    if (before)
+        stem_undo_compensate(STEM_COMPENSATE_FREE, before);
+}
+
+/* ---- reading, told by the result ---- */
+
+AROUND(memrchr)
+{
+    uintptr_t p = call->arg[0];
+    size_t bytes = call->arg[2];
+    call->rax = stem_intrinsic_real(call);
+    uintptr_t from = call->rax ? call->rax : p; /* it reads from the end */
+    stem_intrinsic_touch(call, function, from, p + bytes - from, false);
+}
+
+AROUND(memccpy)
+{
+    uintptr_t to = call->arg[0], from = call->arg[1];
+    size_t bytes = stem_scan_find(from, (uint8_t)call->arg[2], call->arg[3], false);
+    stem_undo_log(to, bytes);
+    if (stem_intrinsic_touch(call, function, from, bytes, false))
+        stem_intrinsic_touch(call, function, to, bytes, true);
+    call->rax = stem_intrinsic_real(call);
+}
+
+static size_t whole(uintptr_t text)
+{
+    return stem_scan_text(text, SIZE_MAX);
+}
+
+AROUND(strstr)
+{
+    uintptr_t text = call->arg[0], needle = call->arg[1];
+    size_t bytes = whole(needle);
+    if (!stem_intrinsic_touch(call, function, needle, bytes, false))
+        bytes = 1;
+    stem_intrinsic_touch(call, function, text, 1, false);
+    call->rax = stem_intrinsic_real(call);
+    stem_intrinsic_touch(call, function, text, call->rax ? call->rax - text + bytes - 1 : whole(text), false);
+}
+
+AROUND(strstr_set)
+{
+    uintptr_t text = call->arg[0], set = call->arg[1];
+    stem_intrinsic_touch(call, function, set, whole(set), false);
+    stem_intrinsic_touch(call, function, text, 1, false);
+    call->rax = stem_intrinsic_real(call);
+    stem_intrinsic_touch(call, function, text, call->rax ? call->rax - text + 1 : whole(text), false);
+}
+
+AROUND(span)
+{
+    uintptr_t text = call->arg[0], set = call->arg[1];
+    stem_intrinsic_touch(call, function, set, whole(set), false);
+    stem_intrinsic_touch(call, function, text, 1, false);
+    call->rax = stem_intrinsic_real(call);
+    stem_intrinsic_touch(call, function, text, call->rax + 1, false);
+}
+
+/* ---- writing, told by the result; what might be written was logged ---- */
+
+/* The argument that the function's W_LATER names. */
+static uintptr_t destination(const struct stem_call *call, const struct intrinsic *function)
+{
+    for (unsigned i = 0; i < EFFECTS; i++)
+        if (function->effect[i].op == OP_WRITE_LATER)
+            return call->arg[function->effect[i].at];
+    return 0;
+}
+
+AROUND(count_result)
+{
+    call->rax = stem_intrinsic_real(call);
+    if ((int64_t)call->rax > 0)
+        stem_intrinsic_touch(call, function, destination(call, function), call->rax, true);
+}
+
+AROUND(items_result)
+{
+    call->rax = stem_intrinsic_real(call);
+    stem_intrinsic_touch(call, function, destination(call, function), call->rax * call->arg[1], true);
+}
+
+AROUND(text_result)
+{
+    call->rax = stem_intrinsic_real(call);
+    uintptr_t to = destination(call, function);
+    if (to && call->rax == to)
+        stem_intrinsic_touch(call, function, to, whole(to), true);
+}
+
+AROUND(strftime)
+{
+    stem_intrinsic_touch(call, function, call->arg[2], whole(call->arg[2]), false);
+    stem_undo_log(call->arg[0], call->arg[1]);
+    call->rax = stem_intrinsic_real(call);
+    if (call->rax)
+        stem_intrinsic_touch(call, function, call->arg[0], call->rax + 1, true);
+}
+
+struct piece { /* struct iovec */
+    uintptr_t base;
+    size_t bytes;
+};
+enum { PIECES_MAX = 1024 };
+
+static uint64_t piece_count(struct stem_call *call, const struct intrinsic *function)
+{
+    uint64_t count = call->arg[2] < PIECES_MAX ? call->arg[2] : 0;
+    return stem_intrinsic_touch(call, function, call->arg[1], count * sizeof(struct piece), false) ? count
+                                                                                                   : 0;
+}
+
+AROUND(readv)
+{
+    const struct piece *piece = (const struct piece *)call->arg[1];
+    uint64_t count = piece_count(call, function);
+    for (uint64_t i = 0; i < count; i++)
+        stem_undo_log(piece[i].base, piece[i].bytes);
+    call->rax = stem_intrinsic_real(call);
+    size_t left = (int64_t)call->rax > 0 ? call->rax : 0;
+    for (uint64_t i = 0; left && i < count; i++) {
+        size_t bytes = piece[i].bytes < left ? piece[i].bytes : left;
+        stem_intrinsic_touch(call, function, piece[i].base, bytes, true);
+        left -= bytes;
+    }
+}
+
+AROUND(writev)
+{
+    const struct piece *piece = (const struct piece *)call->arg[1];
+    uint64_t count = piece_count(call, function);
+    for (uint64_t i = 0; i < count; i++)
+        stem_intrinsic_touch(call, function, piece[i].base, piece[i].bytes, false);
+    call->rax = stem_intrinsic_real(call);
+}
+
+/* ---- what an undo gives back ---- */
+
+AROUND(descriptor)
+{
+    (void)function;
+    call->rax = stem_intrinsic_real(call);
+    if ((int32_t)call->rax >= 0)
+        stem_undo_compensate(STEM_COMPENSATE_OPEN, (uint32_t)call->rax);
+}
+
+AROUND(pipe)
+{
+    (void)function;
+    call->rax = stem_intrinsic_real(call);
+    if ((int32_t)call->rax)
+        return;
+    const uint32_t *ends = (const uint32_t *)call->arg[0];
+    stem_undo_compensate(STEM_COMPENSATE_OPEN, ends[0]);
+    stem_undo_compensate(STEM_COMPENSATE_OPEN, ends[1]);
+}
+
+AROUND(lock)
+{
+    (void)function;
+    call->rax = stem_intrinsic_real(call);
+    if (!(uint32_t)call->rax)
+        stem_undo_compensate(STEM_COMPENSATE_LOCK, call->arg[0]);
+}
