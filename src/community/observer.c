@@ -184,6 +184,8 @@ int community_observe(struct base_error *error, struct community_view *view,
     copy_roster(&o);
     community_roster_free(o.roster);
     community_checker_free(o.checker);
+    if (result || !reached)
+        community_view_free(view);
     if (result)
         return -1;
     if (!reached)
