@@ -108,8 +108,7 @@ static enum image_returns kind_of(Dwarf_Die *function)
         case DW_TAG_base_type:
             return base_type(&type);
         case DW_TAG_enumeration_type:
-            /* -1 is an error value only where the type has negative ones; else the code says more than the
-             * type. */
+            /* -1 is an error value only where the type has negative ones; else the code says more. */
             return has_negative_enumerator(&type) ? IMAGE_RETURNS_INTEGER : IMAGE_RETURNS_UNKNOWN;
         case DW_TAG_typedef:
         case DW_TAG_const_type:

@@ -164,8 +164,7 @@ static void find_allocator(struct image *image)
 
 static int open_elf(struct base_error *error, struct image *image, const char *path)
 {
-    /* Asked before it is opened: the name may come from a program under attack, and to open a device can do
-     * things. */
+    /* Asked before it is opened: to open a device can do things, and the name may come from an attacker. */
     struct stat st;
     if (stat(path, &st))
         return base_fail(error, BASE_EXIT_ENVIRONMENT, "cannot open %s: %s", path, strerror(errno));

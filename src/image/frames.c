@@ -51,8 +51,7 @@ static uint64_t take_leb(struct reader *r)
     return 0;
 }
 
-/* One encoded pointer; `address` is the virtual address of the cursor. `format` only for a length, which has
- * no base. */
+/* One encoded pointer; `address` is the cursor's. A length has no base: give it the format alone. */
 static uint64_t take_encoded(struct reader *r, uint64_t address, uint8_t encoding)
 {
     uint64_t value;
@@ -79,8 +78,7 @@ static uint64_t take_encoded(struct reader *r, uint64_t address, uint8_t encodin
     return value;
 }
 
-/* Pointer encoding of a CIE's FDEs. `cie` stands behind the length field. Returns PE_OMIT when it cannot be
- * told. */
+/* Pointer encoding of a CIE's FDEs. `cie` stands behind the length field. Returns PE_OMIT: unknown. */
 static uint8_t cie_encoding(struct reader cie)
 {
     take(&cie, 4); /* id */

@@ -76,8 +76,8 @@ unsigned image_line(struct image *image, const char **file, uint64_t offset);
 /* Return kind of the function that starts at `offset`. */
 enum image_returns image_returns(struct image *image, uint64_t offset);
 
-/* Names of the libraries that the loader is told to load (DT_NEEDED). Returns their number; at most `room`
- * are stored. */
+/* Names of the libraries that the loader is told to load (DT_NEEDED). Returns their number.
+   Out: `names`, at most `room` of them. */
 size_t image_needed(const struct image *image, const char **names, size_t room);
 
 /* Finds a file to execute as execvp does: a path with a slash is itself, else the first executable in $PATH.

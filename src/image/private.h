@@ -50,12 +50,10 @@ bool image__grow(void **array, size_t *room, size_t count, size_t element);
    what is left from there to the segment's end. */
 const uint8_t *image__at_address(const struct image *image, size_t *bytes, uint64_t address);
 
-/* frames.c: appends the range of every FDE to `functions`: unsorted, unnamed. Entries that make no sense are
- * skipped. */
+/* frames.c: appends the range of every FDE to `functions`: unsorted, unnamed. Broken entries are skipped. */
 void image__frames(struct image *image);
 
-/* symbols.c: opens the separate debug file, fills `symbols` from every symbol table, joins them with
- * `functions`. */
+/* symbols.c: opens the separate debug file, fills `symbols`, joins them with `functions`. */
 void image__symbols(struct image *image);
 /* Index of the first symbol whose offset is not below `offset`. */
 size_t image__symbol_index(const struct image *image, uint64_t offset);

@@ -11,8 +11,7 @@
 
 enum { SYMBOLS_MAX = 1 << 23 }; /* a bound for hostile files */
 
-/* Whether `elf` carries the build-id of `image`: a debug file of another build would name the wrong
- * functions. */
+/* Whether `elf` carries the build-id of `image`: another build's would name wrong functions. */
 static bool same_build(const struct image *image, Elf *elf)
 {
     const void *id = NULL;
@@ -220,8 +219,7 @@ const char *image_name(const struct image *image, uint64_t *into, uint64_t offse
         *into = offset - f->offset;
         return f->name;
     }
-    /* A function that another name's FDE does not cover, or a symbol inside a function: nearest one that
-     * reaches here. */
+    /* No function, or a nameless one: the nearest symbol that reaches here. */
     for (size_t i = image__symbol_index(image, offset + 1); i-- > 0;) {
         const struct image_symbol *s = &image->symbols[i];
         if (f && s->offset < f->offset)

@@ -7,8 +7,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
-/* Our own copy of what an object's entry said when we first saw it, checked. Later changes of the entry are
- * ignored. */
+/* Our own copy of what an object's entry said when we first saw it, checked. Later changes are ignored. */
 struct object {
     bool known;
     bool own;

@@ -17,11 +17,11 @@ extern char **environ;
 static const uint64_t settled_ns = 300000000u;
 enum { LAST_ROUNDS = 16 }; /* a bound for what processes that outlive the program keep writing */
 
-/* What signal handlers may see: the program's pid and the doorbell of the member that started it last. */
+/* What signal handlers may see: the program's pid and the member that started it last. */
 static volatile pid_t signal_target;
 static struct member *volatile signal_member;
 
-/* Rings the doorbell instead of setting a flag: the sleeper compares it with the value it saw before it
+/* Counts up the sleeper's futex word instead of setting a flag: the sleeper compares it with the value it saw before it
    looked, so a signal between its look and its sleep is not lost. */
 static void ring(void)
 {
@@ -53,8 +53,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     pid_t target = signal_target;
     if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
         stop_signal = number;
-    /* The terminal's own signals (SI_KERNEL) go to the whole foreground group: the program has this one
-     * already. */
+    /* The terminal's own signals (SI_KERNEL) go to the whole foreground group: the program has it too. */
     if (target > 0 && info->si_code != SI_KERNEL && info->si_pid != target)
         kill(target, number);
     ring();

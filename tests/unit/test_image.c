@@ -1,5 +1,4 @@
-/* image: functions, names, lines and return kinds of this very test and of Debian's stripped binaries;
- * damaged files. */
+/* image: this very test, Debian's stripped binaries, damaged files. */
 #include "image/image.h"
 
 #include <fcntl.h>
