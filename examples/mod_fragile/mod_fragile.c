@@ -31,8 +31,8 @@ struct guest {
 
 static struct {
     unsigned signed_names, priced, agents;
-    char last[16];
-} tally;
+    const char *last;
+} tally = {.last = "nothing"};
 
 static struct guest *guests;
 
@@ -40,11 +40,6 @@ static const struct item {
     const char *name;
     int price;
 } items[] = {{"helmet", 90}, {"shield", 120}, {"sandals", 15}};
-
-static void tally_last(const char *what)
-{
-    apr_cpystrn(tally.last, what, sizeof tally.last);
-}
 
 static int hex(char digit)
 {
@@ -64,7 +59,7 @@ static __attribute__((noinline)) int sign_guest(const char *query)
     for (unsigned skip = GUESTS / 2 + tally.signed_names % SEATS; skip > 0 && guest->next; skip--)
         guest = guest->next;
     tally.signed_names++;
-    tally_last("sign");
+    tally.last = "sign";
     guest->visits++;
 
     char *out = guest->name;
@@ -102,7 +97,7 @@ static __attribute__((noinline)) int item_price(const char *name)
     if (!name || !*name)
         return -1;
     tally.priced++;
-    tally_last("price");
+    tally.last = "price";
     const struct item *item = find_item(name);
     return item->price;
 }
@@ -115,7 +110,7 @@ static __attribute__((noinline)) int note_agent(const char *name)
     if (!name || !*name)
         return -1;
     tally.agents++;
-    tally_last("agent");
+    tally.last = "agent";
     strcpy(line, name);
     int lower = 0;
     for (const char *each = line; *each; each++)
@@ -171,7 +166,6 @@ static void fragile_child(apr_pool_t *pool, server_rec *server)
 {
     (void)pool;
     (void)server;
-    tally_last("nothing");
     for (int i = 0; i < GUESTS; i++) {
         struct guest *guest = calloc(1, sizeof *guest + NAME_BYTES);
         if (!guest)

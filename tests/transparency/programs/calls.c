@@ -129,11 +129,18 @@ static NOINLINE int apply(int (*function)(int), int value)
     return function(value);
 }
 
+/* As deep as the stack allows where sibling calls are calls. */
+#ifdef __OPTIMIZE__
+enum { STEPS = 1000001 };
+#else
+enum { STEPS = 20001 };
+#endif
+
 int main(void)
 {
     static int (*const table[])(int) = {first, second, third};
     int value = 1;
-    printf("%d %d\n", even(1000001), odd(777));
+    printf("%d %d\n", even(STEPS), odd(777));
     printf("%llu %u %lu\n", (unsigned long long)fibonacci(22), ackermann(2, 60), deep(50000));
     struct large large = {{1, 2, 3, 4, 5}, "abcd"};
     struct pair pair = {1, 0.5};
