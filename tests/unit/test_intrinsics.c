@@ -1,0 +1,566 @@
+/* Checked library calls: each function is called through its entry as supervised code would, on heap blocks of exact size.
+   A good call must report nothing and give the real function's result; one byte less must be found, at that byte. */
+#define _GNU_SOURCE
+#include "stem/stem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include <cmocka.h>
+
+/* ---- what the rest of the runtime would provide ---- */
+
+_Thread_local struct stem_thread stem_thread;
+struct wire_control *stem_control;
+
+/* Volatile: libc declares that its functions call nothing back in this file. */
+static volatile struct {
+    unsigned count;
+    enum core_fault_kind kind;
+    bool is_write;
+    uintptr_t bad;
+    const char *function;
+} fault;
+static volatile struct {
+    uintptr_t address;
+    size_t bytes;
+} logged;
+static volatile unsigned compensated[8];
+static volatile uintptr_t compensation;
+
+bool stem_armed(void);
+bool stem_armed(void)
+{
+    return true;
+}
+
+void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
+                     size_t bytes, const char *function)
+{
+    assert_int_equal(stem_thread.call, (uintptr_t)call);
+    (void)bytes;
+    fault.kind = kind;
+    fault.is_write = is_write;
+    fault.bad = bad;
+    fault.function = function;
+    fault.count++;
+}
+
+void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function)
+{
+    stem_fault_call(call, kind, false, 0, 0, function);
+}
+
+void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t frame)
+{
+    (void)return_pc, (void)frame;
+    fail_msg("free of %p outside of a checked call: kind %d", (void *)pointer, kind);
+}
+
+unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
+{
+    (void)frames, (void)room, (void)pc, (void)sp, (void)rbp;
+    return 0;
+}
+
+void stem_undo_log(uintptr_t address, size_t bytes)
+{
+    logged.address = address;
+    logged.bytes = bytes;
+}
+
+void stem_undo_compensate(enum stem_compensation what, uintptr_t argument)
+{
+    compensated[what]++;
+    compensation = argument;
+}
+
+/* ---- calling through the entries ---- */
+
+static void *entry(const char *name)
+{
+    core_cache_pc thunk = {0};
+    if (stem_intrinsic_find(&thunk, name) != STEM_CALLEE_CHECKED)
+        fail_msg("%s is not checked", name);
+    return (void *)thunk.v;
+}
+#define CALL(name, ...) ((__typeof__(&name))(uintptr_t)entry(#name))(__VA_ARGS__)
+
+static void *hide(const void *p)
+{
+    const void *volatile hidden = p;
+    return (void *)(uintptr_t)hidden;
+}
+
+/* A block whose size the compiler does not know: it would warn of what is done here on purpose. */
+static void *room(size_t bytes)
+{
+    return hide(malloc(bytes));
+}
+
+static char *block(size_t bytes, const char *text)
+{
+    char *p = room(bytes);
+    memset(p, 'x', bytes);
+    for (size_t i = 0; i < bytes && (!i || text[i - 1]); i++)
+        p[i] = text[i];
+    return p;
+}
+
+static void good(void)
+{
+    if (fault.count)
+        fail_msg("%s: %s at %p", fault.function, core_fault_name(fault.kind), (void *)fault.bad);
+    assert_int_equal(stem_thread.call, 0);
+}
+
+static void bad(const char *function, const void *at, bool is_write)
+{
+    if (fault.count != 1)
+        fail_msg("%s: %u faults, not one", function, fault.count);
+    assert_string_equal(fault.function, function);
+    assert_int_equal(fault.bad, (uintptr_t)at);
+    assert_int_equal(fault.is_write, is_write);
+    assert_int_equal(fault.kind, CORE_FAULT_HEAP_OVERFLOW);
+    fault.count = 0;
+}
+
+static int forget(void **state)
+{
+    (void)state;
+    fault.count = 0;
+    for (unsigned i = 0; i < 8; i++)
+        compensated[i] = 0;
+    return 0;
+}
+
+/* ---- memory and strings ---- */
+
+static void memory(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 70; n++) {
+        char *a = block(n, ""), *b = block(n + 1, "");
+        assert_ptr_equal(CALL(memcpy, a, b, n), a);
+        good();
+        assert_int_equal(logged.address, (uintptr_t)a);
+        assert_int_equal(logged.bytes, n);
+        CALL(memcpy, a, b, n + 1);
+        bad("memcpy", a + n, true);
+        CALL(memcpy, b, a, n + 1);
+        bad("memcpy", a + n, false);
+        CALL(memmove, a, a, n);
+        CALL(memset, a, 7, n);
+        good();
+        CALL(memset, a, 7, n + 1);
+        bad("memset", a + n, true);
+        assert_ptr_equal(CALL(mempcpy, a, b, n), a + n);
+        memset(a, 1, n);
+        memset(b, 1, n + 1);
+        assert_int_equal(CALL(memcmp, a, b, n), 0);
+        good();
+        CALL(memcmp, a, b, n + 1);
+        bad("memcmp", a + n, false);
+        a[n - 1] = 2; /* it need not look further */
+        assert_true(CALL(memcmp, a, b, n + 1) > 0);
+        assert_ptr_equal(CALL(memchr, a, 2, 1000), a + n - 1);
+        assert_ptr_equal(CALL(rawmemchr, a, 2), a + n - 1);
+        assert_ptr_equal(CALL(memrchr, a, 2, n), a + n - 1);
+        assert_ptr_equal(CALL(memccpy, b, a, 2, 1000), b + n);
+        good();
+        CALL(memchr, a, 3, n + 1);
+        bad("memchr", a + n, false);
+        free(a);
+        free(b);
+    }
+    CALL(memcpy, hide((void *)16), hide((void *)16), 0);
+    good();
+}
+
+static void strings(void **state)
+{
+    (void)state;
+    static const char text[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+    for (size_t n = 1; n < 50; n++) {
+        const char *source = text + sizeof text - 1 - n; /* of length n */
+        char *exact = block(n + 1, source), *open = block(n, source), *small = block(n, "");
+        assert_int_equal(CALL(strlen, exact), n);
+        assert_int_equal(CALL(strnlen, open, n), n);
+        good();
+        CALL(strlen, open);
+        bad("strlen", open + n, false);
+        assert_ptr_equal(CALL(strcpy, exact, source), exact);
+        assert_ptr_equal(CALL(stpcpy, exact, source), exact + n);
+        good();
+        assert_int_equal(logged.bytes, n + 1);
+        CALL(strcpy, small, exact);
+        bad("strcpy", small + n, true);
+        CALL(strncpy, small, exact, n);
+        CALL(strncpy, exact, open, n);
+        good();
+        CALL(strncpy, small, exact, n + 1);
+        bad("strncpy", small + n, true);
+        exact[n / 2] = 0;
+        CALL(strcat, exact, text + sizeof text - 1 - (n - n / 2));
+        good();
+        assert_int_equal(strlen(exact), n);
+        CALL(strncat, exact, open, 0);
+        good();
+        exact[n / 2] = 0;
+        CALL(strncat, exact, open, n - n / 2);
+        good();
+        exact[n / 2] = 0;
+        CALL(strcat, exact, text + sizeof text - 1 - (n - n / 2 + 1));
+        bad("strcat", exact + n + 1, true);
+        free(exact);
+        exact = block(n + 1, source);
+        assert_int_equal(CALL(strncmp, open, exact, n), 0);
+        assert_int_equal(CALL(strcmp, exact, source), 0);
+        good();
+        CALL(strcmp, open, exact);
+        bad("strcmp", open + n, false);
+        small[n - 1] = 'Z' + 33 == exact[n - 1] ? '!' : 'Z';
+        small[0] = n > 1 ? exact[0] : small[0];
+        CALL(strcmp, small, exact); /* they differ before the end */
+        assert_ptr_equal(CALL(strchr, open, source[n - 1]), strchr(source, source[n - 1]) - source + open);
+        assert_ptr_equal(CALL(strchr, exact, 0), exact + n);
+        assert_ptr_equal(CALL(strrchr, exact, 0), exact + n);
+        good();
+        CALL(strchr, open, '\n');
+        bad("strchr", open + n, false);
+        free(exact);
+        free(open);
+        free(small);
+    }
+    char *s = block(6, "hello"), *t = block(5, "hello");
+    assert_ptr_equal(CALL(strstr, t, "ll"), t + 2);
+    assert_null(CALL(strstr, s, "world"));
+    assert_int_equal(CALL(strspn, s, "leh"), 4);
+    assert_int_equal(CALL(strcspn, t, "l"), 2);
+    assert_ptr_equal(CALL(strpbrk, t, "xo"), t + 4);
+    good();
+    assert_int_equal(CALL(strcasecmp, s, "HELLO"), 0);
+    char *copy = CALL(strdup, s);
+    assert_string_equal(copy, "hello");
+    assert_int_equal(compensation, (uintptr_t)copy);
+    free(copy);
+    copy = CALL(strndup, t, 5);
+    assert_string_equal(copy, "hello");
+    good();
+    free(copy);
+    free(s);
+    free(t);
+    s = block(3, "12a");
+    t = block(3, " -7");
+    assert_int_equal(CALL(atoi, s), 12);
+    assert_int_equal(CALL(strtol, s, &copy, 10), 12);
+    assert_ptr_equal(copy, s + 2);
+    good();
+    CALL(atoi, t);
+    bad("atoi", t + 3, false);
+    free(s);
+    free(t);
+}
+
+static void wide(void **state)
+{
+    (void)state;
+    wchar_t *s = room(6 * sizeof *s), *t = room(5 * sizeof *t);
+    assert_ptr_equal(CALL(wcscpy, s, L"hello"), s);
+    assert_int_equal(CALL(wcslen, s), 5);
+    CALL(wmemcpy, t, s, 5);
+    assert_int_equal(CALL(wcsncmp, s, t, 5), 0);
+    good();
+    CALL(wcscpy, t, s);
+    bad("wcscpy", t + 5, true);
+    free(t);
+    t = room(5 * sizeof *t);
+    wmemcpy(t, L"hello", 5);
+    CALL(wcslen, t);
+    bad("wcslen", t + 5, false);
+    wchar_t *copy = CALL(wcsdup, s);
+    CALL(wmemset, copy, L'a', 6);
+    good();
+    free(copy);
+    free(s);
+    free(t);
+}
+
+/* ---- printf ---- */
+
+__attribute__((format(printf, 3, 4))) static int list(bool bounded, char *to, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    int n = bounded ? CALL(vsnprintf, to, 1000, format, values) : CALL(vsprintf, to, format, values);
+    va_end(values);
+    return n;
+}
+
+static void formats(void **state)
+{
+    (void)state;
+    char expected[400];
+    double pi = 3.25;
+    long double e = 2.5L;
+    char *part = block(3, "abc");
+    int n = snprintf(expected, sizeof expected, "%d %s %5.2f %Lg %.3s %c %ld %g %g %g %g %g %g %g %g %g|%s",
+                     7, "text", pi, e, part, 'x', 123456789012L, 1., 2., 3., 4., 5., 6., 7., 8., 9., "end");
+    char *exact = room((size_t)n + 1), *small = room((size_t)n);
+    for (int i = 0; i < 2; i++) {
+        char *to = i ? small : exact;
+        assert_int_equal(CALL(sprintf, to, "%d %s %5.2f %Lg %.3s %c %ld %g %g %g %g %g %g %g %g %g|%s", 7,
+                              "text", pi, e, part, 'x', 123456789012L, 1., 2., 3., 4., 5., 6., 7., 8., 9.,
+                              "end"),
+                         n);
+        if (i)
+            bad("sprintf", small + n, true);
+        else
+            good();
+    }
+    assert_string_equal(exact, expected);
+    assert_int_equal(CALL(snprintf, exact, 1000, "%.*s %lf", 2, part, pi), 11);
+    assert_int_equal(CALL(snprintf, exact, 4, "%s", "longer than four"), 16);
+    assert_int_equal(CALL(snprintf, NULL, 0, "%s", "nothing"), 7);
+    assert_string_equal(exact, "lon");
+    list(false, exact, "%d %s %f %f %s", 1, "two", 3., 4., "five");
+    assert_string_equal(exact, "1 two 3.000000 4.000000 five");
+    list(true, exact, "%*d|%-8s|%a", 4, 1, "two", 1.);
+    assert_string_equal(exact, "   1|two     |0x1p+0");
+    good();
+    CALL(snprintf, exact, 50, "%d %s", 1, part);
+    bad("snprintf", part + 3, false);
+    int counted = 0;
+    char wanted[] = "ab%ncd"; /* in memory that can be written: hardened libraries refuse %n otherwise */
+    CALL(sprintf, exact, hide(wanted), &counted);
+    assert_int_equal(counted, 2);
+    good();
+    free(small);
+    small = room(20);
+    list(false, small, "%s and %d", "eighteen letters..", 1);
+    bad("vsprintf", small + 20, true);
+    free(small);
+    free(exact);
+    free(part);
+}
+
+/* ---- heap ---- */
+
+static void heap(void **state)
+{
+    (void)state;
+    char *p = CALL(malloc, 24);
+    assert_int_equal(compensated[STEM_COMPENSATE_MALLOC], 1);
+    assert_int_equal(compensation, (uintptr_t)p);
+    strcpy(p, "content");
+    char *q = CALL(realloc, p, 25);
+    assert_ptr_not_equal(p, q);
+    assert_string_equal(q, "content");
+    assert_int_equal(compensated[STEM_COMPENSATE_FREE], 1);
+    assert_int_equal(compensation, (uintptr_t)p);
+    good();
+    CALL(free, hide(p));
+    assert_int_equal(fault.kind, CORE_FAULT_DOUBLE_FREE);
+    CALL(free, hide(q + 8));
+    assert_int_equal(fault.kind, CORE_FAULT_INVALID_FREE);
+    CALL(free, hide(&state));
+    assert_int_equal(fault.kind, CORE_FAULT_INVALID_FREE);
+    assert_int_equal(fault.count, 3);
+    fault.count = 0;
+    CALL(free, q);
+    CALL(free, NULL);
+    assert_int_equal(compensated[STEM_COMPENSATE_FREE], 2);
+    errno = 0;
+    assert_null(CALL(malloc, (size_t)PTRDIFF_MAX + (size_t)(uintptr_t)hide((void *)1)));
+    assert_int_equal(errno, ENOMEM);
+    unsigned *zero = CALL(calloc, 100, sizeof *zero);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(zero[i], 0);
+    CALL(free, zero);
+    void *aligned;
+    assert_int_equal(CALL(posix_memalign, &aligned, 256, 10), 0);
+    assert_int_equal((uintptr_t)aligned % 256, 0);
+    CALL(free, aligned);
+    good();
+}
+
+/* ---- streams, descriptors, locks ---- */
+
+static void descriptors(void **state)
+{
+    (void)state;
+    int zero = CALL(open, "/dev/zero", O_RDONLY | O_CLOEXEC);
+    assert_true(zero >= 0);
+    assert_int_equal(compensated[STEM_COMPENSATE_OPEN], 1);
+    assert_int_equal(compensation, zero);
+    char *p = room(64);
+    assert_int_equal(CALL(read, zero, p, 64), 64);
+    good();
+    assert_int_equal(logged.address, (uintptr_t)p);
+    assert_int_equal(logged.bytes, 64);
+    CALL(read, zero, p, 65);
+    bad("read", p + 64, true);
+    free(p);
+    p = room(64);
+    struct iovec pieces[2] = {{p, 32}, {p + 32, 33}};
+    CALL(readv, zero, pieces, 2);
+    bad("readv", p + 64, true);
+    CALL(close, zero);
+    free(p);
+    int ends[2];
+    assert_int_equal(CALL(pipe, ends), 0);
+    p = block(5, "hello");
+    assert_int_equal(CALL(write, ends[1], p, 5), 5);
+    char *q = room(5);
+    /* More is asked for than there is room, but not more comes: no fault. */
+    assert_int_equal(CALL(read, ends[0], q, 100), 5);
+    good();
+    CALL(write, ends[1], p, 6);
+    bad("write", p + 5, false);
+    FILE *in = fdopen(ends[0], "r");
+    assert_int_equal(write(ends[1], "ab\nlonger\n", 10), 10);
+    free(q);
+    q = room(11);
+    assert_ptr_equal(CALL(fgets, q, 100, in), q);
+    good();
+    free(q);
+    q = room(4);
+    CALL(fgets, q, 100, in);
+    bad("fgets", q + 4, true);
+    fclose(in);
+    close(ends[1]);
+    free(p);
+    free(q);
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    CALL(pthread_mutex_lock, &mutex);
+    assert_int_equal(compensated[STEM_COMPENSATE_LOCK], 1);
+    CALL(pthread_mutex_unlock, &mutex);
+    struct timespec *when = room(sizeof *when);
+    CALL(clock_gettime, CLOCK_REALTIME, when);
+    good();
+    free(when);
+}
+
+/* ---- missing memory ---- */
+
+static sigjmp_buf out;
+static volatile uint64_t blamed;
+
+static void on_fault(int signal)
+{
+    (void)signal;
+    blamed = stem_thread.call;
+    stem_thread.call = 0;
+    siglongjmp(out, 1);
+}
+
+/* A trap while a call is looked at must find the call, so that its caller is blamed; in the function itself there is none. */
+static void missing(void **state)
+{
+    (void)state;
+    struct sigaction action = {.sa_handler = on_fault}, before[2];
+    sigaction(SIGSEGV, &action, &before[0]);
+    sigaction(SIGBUS, &action, &before[1]); /* what a non-canonical address in rbp raises */
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), word[8] = "";
+    munmap(page + 4096, 4096);
+    memset(page, 'x', 4096);
+    for (volatile int i = 0; i < 7; i++) {
+        blamed = 0;
+        if (!sigsetjmp(out, 1)) {
+            if (i == 0)
+                CALL(strlen, hide(NULL));
+            else if (i == 1)
+                CALL(memcpy, hide(NULL), word, 8);
+            else if (i == 2)
+                CALL(strcmp, word, hide((void *)8));
+            else if (i == 3)
+                CALL(strlen, page);
+            else if (i == 4)
+                CALL(memset, page, 0, 4097);
+            else if (i == 5)
+                CALL(memcmp, hide((void *)0x123456789000), word, 8);
+            else
+                CALL(fputs, hide((void *)0xdead00000000), stdout);
+        }
+        assert_true(blamed);
+    }
+    sigaction(SIGSEGV, &before[0], NULL);
+    sigaction(SIGBUS, &before[1], NULL);
+    munmap(page, 4096);
+    good();
+}
+
+/* ---- registers ---- */
+
+/* What the callee gets and what the caller keeps: entries may change only what every call may. */
+static void registers(void **state)
+{
+    (void)state;
+    uint64_t kept[5] = {11, 12, 13, 14, 15}, got[5];
+    char from[16] = "0123456789abcde", to[16];
+    void *function = entry("memcpy"), *result;
+    __asm__ volatile(
+        "push %%rbx\n push %%rbp\n push %%r12\n push %%r13\n push %%r14\n push %%r15\n push %[got]\n"
+        "sub $8, %%rsp\n" /* at an odd word: entries align for themselves */
+        "mov 0(%[kept]), %%rbx\n mov 8(%[kept]), %%r12\n mov 16(%[kept]), %%r13\n"
+        "mov 24(%[kept]), %%r14\n mov 32(%[kept]), %%r15\n"
+        "mov $16, %%edx\n"
+        "call *%%rax\n"
+        "add $8, %%rsp\n pop %%rcx\n"
+        "mov %%rbx, 0(%%rcx)\n mov %%r12, 8(%%rcx)\n mov %%r13, 16(%%rcx)\n mov %%r14, 24(%%rcx)\n"
+        "mov %%r15, 32(%%rcx)\n"
+        "pop %%r15\n pop %%r14\n pop %%r13\n pop %%r12\n pop %%rbp\n pop %%rbx\n"
+        : "=&a"(result)
+        : "0"(function), "D"(to), "S"(from), [kept] "c"(kept), [got] "d"(got)
+        : "r8", "r9", "r10", "r11", "memory", "cc");
+    assert_ptr_equal(result, to);
+    assert_memory_equal(to, from, 16);
+    assert_memory_equal(kept, got, sizeof got);
+    good();
+}
+
+static void names(void **state)
+{
+    (void)state;
+    core_cache_pc thunk;
+    assert_int_equal(stem_intrinsic_find(&thunk, "setjmp"), STEM_CALLEE_ESCAPE);
+    assert_int_equal(stem_intrinsic_find(&thunk, "dlsym"), STEM_CALLEE_ESCAPE);
+    assert_int_equal(stem_intrinsic_find(&thunk, "qsort"), STEM_CALLEE_PLAIN);
+    assert_int_equal(stem_intrinsic_find(&thunk, "my_own_function"), STEM_CALLEE_PLAIN);
+    assert_ptr_equal(stem_libc_symbol("qsort"), (void *)(uintptr_t)qsort);
+    assert_null(stem_libc_symbol("my_own_function"));
+    assert_null(stem_elf_bound("my_own_function"));
+    assert_true(stem_elf_is_static((uintptr_t)names));
+    assert_false(stem_elf_is_static((uintptr_t)&thunk));
+}
+
+int main(void)
+{
+    stem_control =
+        mmap(NULL, sizeof *stem_control, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stem_shadow_base =
+        mmap(NULL, 1ull << 44, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stem_shadow_base == MAP_FAILED)
+        return 77; /* this machine grants no address space: skipped */
+    stem_heap_arm();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(memory, forget),    cmocka_unit_test_setup(strings, forget),
+        cmocka_unit_test_setup(wide, forget),      cmocka_unit_test_setup(formats, forget),
+        cmocka_unit_test_setup(heap, forget),      cmocka_unit_test_setup(descriptors, forget),
+        cmocka_unit_test_setup(registers, forget), cmocka_unit_test_setup(names, forget),
+        cmocka_unit_test_setup(missing, forget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
