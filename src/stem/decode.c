@@ -167,15 +167,18 @@ static void set_kind(struct stem_insn *insn, const ZydisDecodedInstruction *in,
     case ZYDIS_MNEMONIC_LOOP:
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:
+    case ZYDIS_MNEMONIC_JECXZ:
         insn->flags |= INSN_SHORT_ONLY;
         break;
     case ZYDIS_MNEMONIC_JCXZ:
-    case ZYDIS_MNEMONIC_JECXZ:
     case ZYDIS_MNEMONIC_XBEGIN:
     case ZYDIS_MNEMONIC_XABORT:
     case ZYDIS_MNEMONIC_IRETQ:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+        insn->flags |= INSN_UNSUPPORTED;
+        break;
     case ZYDIS_MNEMONIC_XLAT:
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_MASKMOVQ:
@@ -184,8 +187,7 @@ static void set_kind(struct stem_insn *insn, const ZydisDecodedInstruction *in,
     case ZYDIS_MNEMONIC_VMASKMOVPD:
     case ZYDIS_MNEMONIC_VPMASKMOVD:
     case ZYDIS_MNEMONIC_VPMASKMOVQ:
-    case ZYDIS_MNEMONIC_WRGSBASE:
-        insn->flags |= INSN_UNSUPPORTED;
+        insn->flags |= INSN_EXOTIC;
         break;
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:
@@ -206,10 +208,12 @@ static void take_memory(struct stem_insn *insn, const ZydisDecodedInstruction *i
     if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN || op->mem.type == ZYDIS_MEMOP_TYPE_MIB ||
         touches_no_memory(in->mnemonic))
         return;
-    if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || in->address_width != 64) {
-        insn->flags |= INSN_UNSUPPORTED;
+    if (op->mem.segment == ZYDIS_REGISTER_GS) {
+        insn->flags |= INSN_UNSUPPORTED; /* gs is ours */
         return;
     }
+    if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB || in->address_width != 64)
+        insn->flags |= INSN_EXOTIC;
     if (insn->flags & INSN_HAS_MEM) /* movs, cmps: the string form handles both */
         return;
     insn->flags |= INSN_HAS_MEM;
@@ -222,17 +226,13 @@ static void take_memory(struct stem_insn *insn, const ZydisDecodedInstruction *i
     mem->disp = (int32_t)op->mem.disp.value;
     if (op->mem.segment == ZYDIS_REGISTER_FS)
         mem->segment = SEGMENT_FS;
-    if (op->mem.segment == ZYDIS_REGISTER_GS) {
-        mem->segment = SEGMENT_GS;
-        insn->flags |= INSN_UNSUPPORTED; /* gs is ours */
-    }
     if (op->mem.base == ZYDIS_REGISTER_RIP) {
         mem->rip_relative = 1;
         mem->disp = (int32_t)(insn->offset + insn->length + (uint32_t)op->mem.disp.value);
     }
     /* A masked vector access touches only its active lanes. */
     if (in->avx.mask.mode != ZYDIS_MASK_MODE_INVALID && in->avx.mask.mode != ZYDIS_MASK_MODE_DISABLED)
-        insn->flags |= INSN_UNSUPPORTED;
+        insn->flags |= INSN_EXOTIC;
 }
 
 static void take_register(struct stem_insn *insn, const ZydisDecodedInstruction *in,
@@ -360,11 +360,9 @@ bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint3
     if (insn->flags & INSN_HAS_MEM && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
         (in.mnemonic == ZYDIS_MNEMONIC_BT || in.mnemonic == ZYDIS_MNEMONIC_BTS ||
          in.mnemonic == ZYDIS_MNEMONIC_BTR || in.mnemonic == ZYDIS_MNEMONIC_BTC))
-        insn->flags |= in.mnemonic == ZYDIS_MNEMONIC_BT ? INSN_NO_CHECK : INSN_UNSUPPORTED;
+        insn->flags |= INSN_EXOTIC;
     if (insn->flags & INSN_HAS_MEM && !(insn->flags & INSN_STRING) &&
         (!insn->mem.bytes || insn->mem.bytes > 64))
-        insn->flags |= INSN_NO_CHECK;
-    if (insn->flags & INSN_NO_CHECK && insn->mem.is_write && insn->mem.base != RSP)
-        insn->flags |= INSN_UNSUPPORTED;
+        insn->flags |= INSN_EXOTIC;
     return true;
 }

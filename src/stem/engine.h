@@ -97,7 +97,7 @@ enum stem_insn_flags {
     INSN_SHORT_ONLY = 1 << 7,      /* jrcxz, loop: no rel32 form */
     INSN_UNSUPPORTED = 1 << 8,     /* decoded, but not carried over */
     INSN_SETS_FRAME = 1 << 9,      /* mov rbp, rsp */
-    INSN_NO_CHECK = 1 << 10,       /* effective address lies beyond the operand (bt mem, reg) */
+    INSN_EXOTIC = 1 << 11,         /* its accesses are found at run time (exotic.c) */
 };
 
 struct stem_insn {
@@ -153,7 +153,7 @@ struct stem_fde {
     const uint8_t *record;
 };
 
-enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUBS };
+enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUB_EXOTIC, STUBS };
 
 struct stem_object {
     uintptr_t base;                /* load address: file addresses are relative to it */
@@ -322,7 +322,7 @@ struct stem_context {
 };
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
-    stem_stub_objects[];
+    stem_stub_exotic[], stem_stub_objects[];
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);
@@ -344,6 +344,11 @@ void stem_undo_after_fork(void);
 uint32_t stem_undo_to(uintptr_t mark, unsigned pending);
 bool stem_undo_reaches(uintptr_t mark, unsigned pending);
 
+/* The site whose slow call returns to this address, or NULL. */
+const struct stem_site *stem_site_of(const struct stem_translation *t, uintptr_t return_address);
+/* Checks a range for the site that called. Returns whether the fault was healed and the context says where to go on. */
+int stem_check_access(struct stem_context *context, const struct stem_translation *t,
+                      const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write);
 bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *frame, bool exact);
 /* From the signal handler: a trap at the frame's pc. Returns true when it was healed: the frame then is the aborted
    function's caller's, `returned` its result. is_write: 0 read, 1 write, 2 unknown. */

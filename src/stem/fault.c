@@ -276,7 +276,7 @@ static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fau
 
 /* ---- from checks -------------------------------------------------------------------------------------------------- */
 
-static const struct stem_site *site_of(const struct stem_translation *t, uintptr_t return_address)
+const struct stem_site *stem_site_of(const struct stem_translation *t, uintptr_t return_address)
 {
     uint32_t wanted = (uint32_t)(return_address - (uintptr_t)t->code), low = 0, high = t->site_count;
     while (low < high) {
@@ -322,9 +322,8 @@ static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
     return true;
 }
 
-/* Checks a range for the site that called; returns whether the context was changed. */
-static int check_range(struct stem_context *context, const struct stem_translation *t,
-                       const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write)
+int stem_check_access(struct stem_context *context, const struct stem_translation *t,
+                      const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write)
 {
     const struct stem_map_entry *m = &t->map[site->map];
     struct fault f = {.detector = CORE_DETECTOR_CHECK,
@@ -359,18 +358,18 @@ static int check_range(struct stem_context *context, const struct stem_translati
 int stem_slow_check(struct stem_context *context)
 {
     const struct stem_translation *t = stem_translation_of(context->rip - 1);
-    const struct stem_site *site = t ? site_of(t, context->rip) : NULL;
+    const struct stem_site *site = t ? stem_site_of(t, context->rip) : NULL;
     if (!site)
         return 0;
-    return check_range(context, t, site, effective_address(&site->mem, context), site->mem.bytes,
-                       site->mem.is_write);
+    return stem_check_access(context, t, site, effective_address(&site->mem, context), site->mem.bytes,
+                             site->mem.is_write);
 }
 
 /* String instructions: the whole range at once. movs reads [rsi] and writes [rdi]; the others as their names say. */
 int stem_slow_string(struct stem_context *context)
 {
     const struct stem_translation *t = stem_translation_of(context->rip - 1);
-    const struct stem_site *site = t ? site_of(t, context->rip) : NULL;
+    const struct stem_site *site = t ? stem_site_of(t, context->rip) : NULL;
     if (!site)
         return 0;
     uint64_t count = site->string_rep ? context->reg[RCX] : 1;
@@ -384,9 +383,9 @@ int stem_slow_string(struct stem_context *context)
         bytes = site->string_bytes, back = 0;
     bool reads = op == 0xa4 || op == 0xa6 || op == 0xac, at_rdi = op != 0xac,
          writes = op == 0xa4 || op == 0xaa;
-    if (reads && check_range(context, t, site, context->reg[RSI] - back, bytes, false))
+    if (reads && stem_check_access(context, t, site, context->reg[RSI] - back, bytes, false))
         return 1;
-    if (at_rdi && check_range(context, t, site, context->reg[RDI] - back, bytes, writes))
+    if (at_rdi && stem_check_access(context, t, site, context->reg[RDI] - back, bytes, writes))
         return 1;
     if (writes)
         stem_undo_log(context->reg[RDI] - back, bytes);

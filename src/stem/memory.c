@@ -28,16 +28,16 @@ static bool wants_check(const struct stem_emitter *e, const struct stem_insn *in
 {
     const struct stem_mem *m = &insn->mem;
     return e->mode >= WIRE_MODE_CHECK && insn->flags & INSN_HAS_MEM &&
-           !(insn->flags & (INSN_OWN_FRAME | INSN_NO_CHECK | INSN_STRING)) && !m->rip_relative &&
-           !m->segment && (m->base != NO_REGISTER || m->index != NO_REGISTER) &&
-           (m->is_read || m->is_write) && (int64_t)m->disp + m->bytes - 1 <= INT32_MAX;
+           !(insn->flags & (INSN_OWN_FRAME | INSN_EXOTIC | INSN_STRING)) && !m->rip_relative && !m->segment &&
+           (m->base != NO_REGISTER || m->index != NO_REGISTER) && (m->is_read || m->is_write) &&
+           (int64_t)m->disp + m->bytes - 1 <= INT32_MAX;
 }
 
 static bool wants_log(const struct stem_emitter *e, const struct stem_insn *insn)
 {
     const struct stem_mem *m = &insn->mem;
     return e->mode == WIRE_MODE_FULL && insn->flags & INSN_HAS_MEM && m->is_write && m->bytes &&
-           m->bytes <= 64 && !(insn->flags & (INSN_OWN_FRAME | INSN_STRING | INSN_NO_CHECK));
+           m->bytes <= 64 && !(insn->flags & (INSN_OWN_FRAME | INSN_STRING | INSN_EXOTIC));
 }
 
 /* ---- facts: ranges already dealt with in this block -------------------------------------------------------- */
@@ -216,7 +216,7 @@ static unsigned entries_of(const struct stem_insn *insn)
 
 static bool ends_group(const struct stem_insn *insn)
 {
-    return insn->kind != INSN_PLAIN || insn->flags & INSN_STRING;
+    return insn->kind != INSN_PLAIN || insn->flags & (INSN_STRING | INSN_EXOTIC);
 }
 
 /* Finds the longest run of appends, from this instruction on, over which one register stays free for X. */
@@ -332,6 +332,8 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
     struct stem_insn *insn = &e->unit->insns[index];
     if (insn->flags & INSN_STRING && e->mode >= WIRE_MODE_CHECK)
         stem_emit_slow_call(e, STUB_STRING, insn);
+    if (insn->flags & INSN_EXOTIC && !(insn->flags & INSN_OWN_FRAME) && e->mode >= WIRE_MODE_CHECK)
+        stem_emit_slow_call(e, STUB_EXOTIC, insn);
     if (wants_check(e, insn) &&
         (!known(e->checked, e->checked_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS))) {
         emit_check(e, index);

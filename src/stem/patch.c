@@ -101,10 +101,9 @@ static bool map_levels(struct stem_object *o)
 }
 
 static const void *const stubs[STUBS] = {
-    [STUB_TRANSLATE] = stem_stub_translate,
-    [STUB_CHECK] = stem_stub_check,
-    [STUB_STRING] = stem_stub_string,
-    [STUB_INDIRECT] = stem_stub_indirect,
+    [STUB_TRANSLATE] = stem_stub_translate, [STUB_CHECK] = stem_stub_check,
+    [STUB_STRING] = stem_stub_string,       [STUB_INDIRECT] = stem_stub_indirect,
+    [STUB_EXOTIC] = stem_stub_exotic,
 };
 
 bool stem_region_make(struct stem_object *o)

@@ -177,7 +177,7 @@ static void find_own_frame(struct stem_unit *u)
             u->frame_escapes = true;
         if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT)
             u->has_call = true;
-        if (insn->flags & INSN_STRING ||
+        if (insn->flags & (INSN_STRING | INSN_EXOTIC) ||
             (insn->flags & INSN_HAS_MEM && insn->mem.is_write && !(insn->flags & INSN_OWN_FRAME)))
             u->has_log = true;
     }
