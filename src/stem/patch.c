@@ -199,12 +199,11 @@ static bool has_padding(const struct stem_object *o, const struct stem_function 
     return true;
 }
 
-/* Does any branch of the function lead into its bytes [1, bytes)? Looks at every byte position, so it may say yes where there
-   is none. */
-static bool branches_into(const struct stem_object *o, const struct stem_function *f, unsigned bytes)
+/* Does something that looks like a branch lead into the function's bytes [1, bytes)? Looks at every byte position: quick, but it takes
+   operands for branches. */
+static bool may_branch_into(const uint8_t *code, uint32_t length, unsigned bytes)
 {
-    const uint8_t *code = (const uint8_t *)(o->base + f->offset);
-    for (uint32_t i = 0; i + 2 <= f->bytes; i++) {
+    for (uint32_t i = 0; i + 2 <= length; i++) {
         uint8_t b = code[i];
         int64_t to = -1;
         if ((b & 0xf0) == 0x70 || b == 0xeb || (b >= 0xe0 && b <= 0xe3))
@@ -213,14 +212,31 @@ static bool branches_into(const struct stem_object *o, const struct stem_functio
             return true;
         int32_t rel;
         to = -1;
-        if (b == 0xe9 && i + 5 <= f->bytes) {
+        if (b == 0xe9 && i + 5 <= length) {
             memcpy(&rel, code + i + 1, 4);
             to = (int64_t)i + 5 + rel;
-        } else if (b == 0x0f && (code[i + 1] & 0xf0) == 0x80 && i + 6 <= f->bytes) {
+        } else if (b == 0x0f && (code[i + 1] & 0xf0) == 0x80 && i + 6 <= length) {
             memcpy(&rel, code + i + 2, 4);
             to = (int64_t)i + 6 + rel;
         }
         if (to >= 1 && to < bytes)
+            return true;
+    }
+    return false;
+}
+
+/* Does any branch of the function lead into its bytes [1, bytes)? Decodes only where the quick look says so. */
+static bool branches_into(const struct stem_object *o, const struct stem_function *f, unsigned bytes)
+{
+    const uint8_t *code = (const uint8_t *)(o->base + f->offset);
+    if (!may_branch_into(code, f->bytes, bytes))
+        return false;
+    struct stem_insn insn;
+    for (uint32_t at = 0; at < f->bytes; at += insn.length) {
+        if (!stem_decode(&insn, code + at, f->bytes - at, f->offset + at))
+            return true;
+        if ((insn.kind == INSN_JUMP || insn.kind == INSN_BRANCH) && insn.target - f->offset >= 1 &&
+            insn.target - f->offset < bytes)
             return true;
     }
     return false;
