@@ -278,9 +278,9 @@ struct stem_map_entry {
     uint32_t offset; /* of the application instruction, in the object */
     uint8_t pending; /* log entries written and not yet published when it starts */
     uint8_t length;  /* of the application instruction */
-    uint16_t flags;  /* MAP_INDIRECT_TARGET */
+    uint16_t flags;  /* MAP_... */
 };
-enum { MAP_INDIRECT_TARGET = 1 };
+enum { MAP_INDIRECT_TARGET = 1, MAP_READS = 2, MAP_WRITES = 4 };
 struct stem_site {
     uint32_t cache; /* return address of the slow call, relative to the translation's code */
     uint32_t map;   /* index of its instruction in the map */

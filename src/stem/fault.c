@@ -494,6 +494,9 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
     if (t) {
         const struct stem_map_entry *m = stem_map_find(t, pc);
         f.pending = m ? m->pending : 0;
+        /* The append in front of a store reads what the store writes. */
+        if (m && m->flags & MAP_WRITES && !(m->flags & MAP_READS))
+            f.is_write = 1;
     } else if (call) { /* inside the checks of a library call, on the caller's behalf */
         memset(&f.frame, 0, sizeof f.frame);
         fault_of_call(&f, call, stem_intrinsic_name(call));

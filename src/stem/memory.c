@@ -175,7 +175,7 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
     stem_emit_rel32(cold->field, e->p, 0);
     e->pending = cold->pending;
     stem_emit_map(e, insn);
-    e->map[e->map_count - 1].flags = 0; /* nothing jumps here */
+    e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET; /* nothing jumps here */
     if (cold->scratch != NO_REGISTER && m->bytes <= 8) {
         unsigned r = cold->scratch, s = RAX;
         struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};

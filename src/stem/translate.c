@@ -37,14 +37,21 @@ static bool scratch(struct stem_emitter *e)
     return map_scratch && site_scratch && fixups && constants && colds && wanted;
 }
 
+static uint16_t map_flags(const struct stem_insn *insn)
+{
+    bool mem = insn->flags & INSN_HAS_MEM;
+    return (uint16_t)((insn->flags & INSN_INDIRECT_TARGET ? MAP_INDIRECT_TARGET : 0) |
+                      (mem && insn->mem.is_read ? MAP_READS : 0) |
+                      (mem && insn->mem.is_write ? MAP_WRITES : 0));
+}
+
 void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn)
 {
-    e->map[e->map_count++] =
-        (struct stem_map_entry){.cache = (uint32_t)(e->p - e->code),
-                                .offset = insn->offset,
-                                .pending = (uint8_t)e->pending,
-                                .length = insn->length,
-                                .flags = insn->flags & INSN_INDIRECT_TARGET ? MAP_INDIRECT_TARGET : 0};
+    e->map[e->map_count++] = (struct stem_map_entry){.cache = (uint32_t)(e->p - e->code),
+                                                     .offset = insn->offset,
+                                                     .pending = (uint8_t)e->pending,
+                                                     .length = insn->length,
+                                                     .flags = map_flags(insn)};
 }
 
 void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn)

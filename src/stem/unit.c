@@ -165,6 +165,10 @@ static void find_own_frame(struct stem_unit *u)
     for (uint32_t i = 0; i < u->insn_count; i++) {
         struct stem_insn *insn = &u->insns[i];
         bool frame = insn->mem.base == RSP;
+        /* `mov rbp, rsp` sets up a frame where the information for the next instruction says so; else it takes an address. */
+        if (insn->flags & INSN_SETS_FRAME &&
+            (!stem_cfi_row(&row, u->object, insn->offset + insn->length) || row.cfa_register != DWARF_RBP))
+            insn->flags |= INSN_FRAME_ESCAPES;
         if (insn->mem.base == RBP) {
             frame = any_rbp && sets_frame && stem_cfi_row(&row, u->object, insn->offset) &&
                     row.cfa_register == DWARF_RBP;
@@ -173,7 +177,9 @@ static void find_own_frame(struct stem_unit *u)
         }
         if (frame && insn->flags & INSN_HAS_MEM && insn->mem.index == NO_REGISTER && !insn->mem.segment)
             insn->flags |= INSN_OWN_FRAME;
-        if (insn->flags & INSN_FRAME_ESCAPES)
+        /* An array in the frame, reached by its address or by an index. */
+        if (insn->flags & INSN_FRAME_ESCAPES ||
+            (frame && insn->flags & INSN_HAS_MEM && insn->mem.index != NO_REGISTER))
             u->frame_escapes = true;
         if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT)
             u->has_call = true;

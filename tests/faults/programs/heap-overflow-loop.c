@@ -12,7 +12,7 @@ int decode_field(int bad)
     const char *text = fault_text(bad ? 300 : 99);
     size_t i = 0;
     for (; text[i]; i++)
-        field[i] = (char)(text[i] ^ 0x20);
+        fault_hide(field)[i] = (char)(text[i] ^ 0x20);
     field[i] = 0;
     free(field);
     return 0;
