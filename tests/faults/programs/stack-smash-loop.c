@@ -6,8 +6,9 @@ int fold_name(int bad)
     if (bad < 0)
         return -1;
     ledger_write(7, "folding");
-    const char *text = fault_text(bad ? 300 : 30);
-    char *out = fault_hide(&name[0]);
+    /* In registers: without optimisation they would lie behind the array and be overwritten first. */
+    register const char *text = fault_text(bad ? 300 : 30);
+    register char *out = fault_hide(&name[0]);
     for (; *text; text++)
         *out++ = (char)(*text & 0x5f);
     return (fault_hide(&name[0])[1] + name[7]) & 1;
