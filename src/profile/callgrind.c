@@ -355,6 +355,9 @@ static int read_line(struct reader *r)
         return 0;
     if ((first >= '0' && first <= '9') || first == '+' || first == '-' || first == '*')
         return read_cost(r);
+    /* A jump into another function names it, and may be the first to give that name a number. */
+    if (starts(&r->lines, "jfn=", &at))
+        return read_name(r, &name, &r->functions, at) ? 0 : -1;
     if (r->pending != SELF)
         return fail(r, "expected the costs of the call or jump above");
     if (starts(&r->lines, "calls=", &at))
@@ -390,7 +393,7 @@ static int read_line(struct reader *r)
         return 0;
     }
     /* Source files do not tell functions apart. */
-    static const char *const files[] = {"fl=", "fi=", "fe=", "cfi=", "cfl=", NULL};
+    static const char *const files[] = {"fl=", "fi=", "fe=", "cfi=", "cfl=", "jfi=", NULL};
     for (const char *const *key = files; *key; key++)
         if (starts(&r->lines, *key, &at))
             return 0;
