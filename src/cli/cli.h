@@ -18,6 +18,7 @@ int cli_profile(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_faults(int argc, char **argv);
 int cli_vaccines(int argc, char **argv);
+int cli_simulate(int argc, char **argv);
 int cli_run(int argc, char **argv);
 
 #endif

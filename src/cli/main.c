@@ -13,6 +13,7 @@ static const struct base_action commands[] = {
     {"completion", "print the completion script of a shell", cli_completion},
     {"plan", "divide a profiled program into slices", cli_plan},
     {"profile", "what each function of a program costs", cli_profile},
+    {"simulate", "simulate communities, attacks and the paper's figures", cli_simulate},
     {0},
 };
 

@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-enum { LEVELLING_ROOM = 4096 };
+enum { LEVELLING_ROOM = 4096, OFFERS_MAX = 64 };
 
 static bool by_copies_then_weight(const struct model_task *task, uint32_t a, uint32_t b)
 {
@@ -153,20 +153,23 @@ static bool level(struct slices *s, uint32_t *held, uint32_t from, uint32_t to)
     return true;
 }
 
-/* Levels members above the fair load with those below it, until each is within half a token of the heaviest function. */
+/* Levels members above the fair load with those below it, until each is within half a token of the heaviest function. Nobody
+   falls below the fair load or rises above it here, so who needs nothing now will never need anything: `to` only moves
+   forward past such members, and one surplus is offered to a few members at most. */
 static void level_all(struct slices *s, uint32_t *held, double heaviest)
 {
     uint32_t members = s->task->members;
-    double close = heaviest / s->task->quanta / 2;
+    double close = heaviest / s->task->quanta / 2, little = close / 4;
     for (uint32_t from = 0, to = 0; from < members; from++) {
-        uint32_t failed = 0;
-        while (s->load[from] - s->fair > close && failed < members) {
-            if (s->fair - s->load[to] > 0 && level(s, held, from, to)) {
-                failed = 0;
-                continue;
+        unsigned refused = 0;
+        for (uint32_t at = to; at < members && refused < OFFERS_MAX && s->load[from] - s->fair > close;) {
+            if (s->fair - s->load[at] <= little) {
+                to += at == to;
+                at++;
+            } else if (!level(s, held, from, at)) {
+                refused++;
+                at++;
             }
-            to = to + 1 < members ? to + 1 : 0;
-            failed++;
         }
     }
 }

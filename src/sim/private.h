@@ -1,0 +1,64 @@
+/* Between the files of sim. */
+#ifndef SIM_PRIVATE_H
+#define SIM_PRIVATE_H
+
+#include "sim/sim.h"
+
+/* calloc that ends the process when memory is out. */
+void *sim_allocate(size_t count, size_t size);
+
+/* ---- building a result ---- */
+void sim_result_start(struct sim_result *result, const char *name, const char *title,
+                      const struct sim_column *columns, unsigned column_count);
+/* Appends a row. Returns its cells, to be filled in column order; valid until the next row. */
+struct sim_cell *sim_result_row(struct sim_result *result);
+void sim_result_claim(struct sim_result *result, bool holds, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+struct sim_cell sim_number(double number);
+struct sim_cell sim_text(const char *text);
+void sim_step(const struct sim_options *options, uint64_t done, uint64_t total);
+
+/* ---- synthetic programs (program.c) ---- */
+enum sim_shape { SIM_EVEN, SIM_NORM, SIM_SKEW, SIM_SHAPES };
+extern const char *const sim_shape_names[SIM_SHAPES];
+
+struct sim_program {
+    size_t count;
+    double *cost;       /* work units */
+    uint32_t *distance; /* calls to input */
+    double *risk;
+};
+/* A program of `count` functions with `level` work units each on average. */
+void sim_program_make(struct sim_program *program, struct core_rng *rng, size_t count, enum sim_shape shape,
+                      double level);
+/* Risk by distance. */
+void sim_program_risk(struct sim_program *program, enum model_risk_policy policy, double alpha,
+                      uint32_t reach);
+/* Risk alpha for random functions, until `share` of the work is at risk; costs are then scaled so that the share is exact. */
+void sim_program_risk_share(struct sim_program *program, struct core_rng *rng, double alpha, double share);
+void sim_program_free(struct sim_program *program);
+/* Independent stream of a replicate: the same for the same seed, whatever ran before it. */
+struct core_rng sim_stream(uint64_t seed, uint64_t replicate, uint64_t purpose);
+/* Standard normal. */
+double sim_normal(struct core_rng *rng);
+
+/* ---- a community's slices (program.c) ---- */
+struct sim_division {
+    struct model_task task;
+    struct model_holding *holdings; /* by function: those of f are first[f] .. first[f + 1] - 1 */
+    size_t *first;
+    double unfairness;
+};
+/* Divides by the central policy. The task's arrays must outlive the division. */
+void sim_divide(struct sim_division *division, const struct model_task *task);
+void sim_division_free(struct sim_division *division);
+
+/* ---- the simulations ---- */
+int sim_table1(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_table2(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_figure1(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_figure2(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_apache_like(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_epidemic(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+
+#endif

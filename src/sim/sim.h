@@ -1,0 +1,90 @@
+/* sim: seeded simulations of programs, communities and attacks. They call the same functions of model that planners and
+   members call; here stand only the synthetic programs, the network, the attacks and the statistics.
+
+   A simulation fills a table. A cell is a number, a text, or a mean with the ends of its interval; claims are sentences about
+   the table that the simulation checked. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "base/base.h"
+#include "model/model.h"
+
+enum { SIM_COLUMNS_MAX = 16 };
+
+enum sim_cell_kind { SIM_NUMBER, SIM_TEXT, SIM_INTERVAL };
+
+struct sim_column {
+    const char *key;   /* of JSON: snake_case with unit */
+    const char *title; /* for people, with unit */
+    enum sim_cell_kind kind;
+    int decimals; /* as report's tables: negative: significant digits */
+};
+
+struct sim_cell {
+    double number, low, high; /* NaN: none */
+    const char *text;         /* static */
+};
+
+struct sim_claim {
+    char text[320];
+    bool holds;
+};
+
+struct sim_curve_choice {
+    int x, y;     /* columns */
+    int group[2]; /* columns whose texts tell curves apart, -1: none */
+    bool x_log, y_log;
+};
+
+struct sim_result {
+    const char *name, *title;
+    char setting[320]; /* what was simulated, in words and numbers */
+    const struct sim_column *columns;
+    unsigned column_count;
+    struct sim_cell *cells; /* row by row */
+    size_t row_count, room;
+    struct sim_claim *claims;
+    size_t claim_count;
+    struct sim_curve_choice plot;
+    uint64_t seed, replicates;
+};
+
+/* What a user can choose; 0 or negative: the simulation's own default. */
+struct sim_options {
+    uint64_t seed;
+    uint64_t replicates;
+    bool replicates_given; /* by the user, not the default: then it is kept at any size */
+    uint64_t functions, members;
+    double alpha;
+    uint32_t reach; /* D */
+    double slice_percent;
+    double slowdown;    /* of supervised code */
+    double user_share;  /* part of the application's time that is its own code */
+    double latency_ms;  /* mean of an alert's way to a member */
+    double loss;        /* part of messages lost */
+    double subverted;   /* part of members that do not do their share */
+    double scans_per_s; /* of one infected member, or of the attacker */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+
+struct sim_simulation {
+    const char *name, *summary, *description;
+    uint64_t replicates; /* default */
+    int (*run)(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+};
+/* Ended by one without a name. */
+extern const struct sim_simulation sim_simulations[];
+
+void sim_result_free(struct sim_result *result);
+
+/* ---- statistics (result.c) ---- */
+
+/* Mean and 95 percent interval of the mean of `count` samples (Student's t). */
+struct sim_cell sim_mean(const double *samples, size_t count);
+/* Part of `count` trials that succeeded, and its 95 percent interval (Wilson), which never leaves 0..1. */
+struct sim_cell sim_part(uint64_t succeeded, uint64_t count);
+/* Median, and the range in which 95 percent of the samples lie. Sorts `samples`. */
+struct sim_cell sim_range(double *samples, size_t count);
+
+#endif
