@@ -151,10 +151,14 @@ static size_t characters(uintptr_t text, size_t limit, unsigned size)
     return bytes / size - (ended ? 1 : 0);
 }
 
-static size_t printed_bytes(struct stem_call *call, const struct effect *effect)
+static size_t printed_bytes(struct stem_call *call, const struct effect *effect, uintptr_t address)
 {
-    long length = stem_format_length(call, effect->a, effect->size & LIST);
+    enum { SHORT = 512 };
     size_t limit = limit_of(call, effect->b);
+    /* Where the whole room is good, what is printed is too: formatting twice would only tell how much of it to log. */
+    if (limit <= SHORT && !stem_shadow_find_bad(address, limit))
+        return limit;
+    long length = stem_format_length(call, effect->a, effect->size & LIST);
     if (length < 0)
         return effect->b == NONE ? 0 : limit;
     return (size_t)length + 1 < limit ? (size_t)length + 1 : limit;
@@ -178,7 +182,7 @@ size_t stem_intrinsic_length(struct stem_call *call, const struct intrinsic *fun
     case LENGTH_NUMBER:
         return stem_scan_number(address, effect->a == NONE ? 10 : (unsigned)call->arg[effect->a]);
     case LENGTH_PRINTED:
-        return printed_bytes(call, effect);
+        return printed_bytes(call, effect, address);
     default:
         return SIZE_MAX;
     }

@@ -25,8 +25,8 @@ static void list_of(struct list *list, struct saved *saved, const struct stem_ca
     }
     for (unsigned i = 0; i < 6; i++)
         saved->general[i] = call->arg[i];
-    for (unsigned i = 0; i < 16; i++)
-        saved->vector[i] = call->rax & 0xff ? call->vector[i] : 0;
+    for (unsigned i = 0; call->rax & 0xff && i < 16; i++)
+        saved->vector[i] = call->vector[i];
     *list = (struct list){(format_at + 1) * 8, GENERAL_BYTES, call->stack_args, (const uint8_t *)saved};
 }
 

@@ -59,6 +59,6 @@ void stem_threads_start(void)
         stem_libc_symbol("__register_atfork");
     real_create = (create_function)(uintptr_t)stem_libc_symbol("pthread_create");
     if (at_fork)
-        at_fork(NULL, NULL, in_child, NULL);
+        at_fork(stem_heap_before_fork, stem_heap_fork_done, in_child, NULL);
     prepare();
 }

@@ -145,21 +145,42 @@ static size_t copy_room(size_t bytes)
     return (sizeof(struct copy) + bytes + 15) & ~(size_t)15;
 }
 
+/* Short ranges as single entries. The last word is read whole where that stays within its page. */
+static void log_words(uintptr_t address, size_t bytes)
+{
+    uint64_t old;
+    for (; bytes >= 8; address += 8, bytes -= 8)
+        if (stem_safe_read(&old, address))
+            append(old, address << 3 | 4);
+    if (!bytes)
+        return;
+    if ((address & 4095) > 4088) {
+        for (; bytes; address++, bytes--) {
+            old = 0;
+            if (stem_safe_copy(&old, (const void *)address, 1))
+                append(old, address << 3 | 1);
+        }
+        return;
+    }
+    if (!stem_safe_read(&old, address))
+        return;
+    for (unsigned code = 3; code; code--) { /* 4, 2, 1 bytes, as the length's bits say */
+        size_t part = (size_t)1 << (code - 1);
+        if (!(bytes & part))
+            continue;
+        append(old, address << 3 | code);
+        old >>= 8 * part;
+        address += part;
+    }
+}
+
 void stem_undo_log(uintptr_t address, size_t bytes)
 {
     struct stem_thread *t = &stem_thread;
     if (!t->ring_base || !bytes)
         return;
     if (bytes <= 64) {
-        uint64_t old;
-        for (; bytes >= 8; address += 8, bytes -= 8)
-            if (stem_safe_copy(&old, (const void *)address, 8))
-                append(old, address << 3 | 4);
-        for (; bytes; address++, bytes--) {
-            old = 0;
-            if (stem_safe_copy(&old, (const void *)address, 1))
-                append(old, address << 3 | 1);
-        }
+        log_words(address, bytes);
         return;
     }
     uint64_t start = t->ring_base + RING_BYTES + ALIAS_BYTES, end = start + COPIES_BYTES;
