@@ -32,17 +32,6 @@ static void on_status(void *ctx, const char *subject, const void *data, size_t b
     pthread_mutex_unlock(&s->lock);
 }
 
-static void on_change(void *ctx, bool up)
-{
-    struct community_steward *s = ctx;
-    pthread_mutex_lock(&s->lock);
-    s->up = up;
-    s->loaded = false;
-    if (up)
-        community_steward_load(s);
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* ---- start, time, end
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -91,6 +80,33 @@ static void read_manifest(struct community_steward *s)
     free(data);
 }
 
+/* What `community revoke` and `community publish` have put into the folder. */
+static void read_folder(struct community_steward *s)
+{
+    if (!s->folder[0])
+        return;
+    if (file_changed(s->folder, "revoked.json", &s->revoked_seen)) {
+        community_revoked_each(NULL, s->folder, revoke_one, s);
+        s->revocations++;
+    }
+    if (s->loaded && file_changed(s->folder, "manifest.signed", &s->manifest_seen))
+        read_manifest(s);
+}
+
+static void on_change(void *ctx, bool up)
+{
+    struct community_steward *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    s->up = up;
+    s->loaded = false;
+    if (up)
+        community_steward_load(s);
+    /* Before the first member asks: it is to have the manifest before it starts its program. */
+    if (up)
+        read_folder(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void tell_status(struct community_steward *s, uint64_t now_ns)
 {
     uint8_t data[WIRE_STATUS_ROOM];
@@ -113,14 +129,9 @@ void community_steward_tick(struct community_steward *s)
 {
     uint64_t now = base_monotonic_ns();
     pthread_mutex_lock(&s->lock);
-    if (s->folder[0] && file_changed(s->folder, "revoked.json", &s->revoked_seen)) {
-        community_revoked_each(NULL, s->folder, revoke_one, s);
-        s->revocations++;
-    }
     if (s->up && !s->loaded)
         community_steward_load(s);
-    if (s->loaded && s->folder[0] && file_changed(s->folder, "manifest.signed", &s->manifest_seen))
-        read_manifest(s);
+    read_folder(s);
     /* Counts alone are worth telling now and then only. */
     if (s->loaded && now - s->flushed_ns > FLUSH_NS) {
         s->flushed_ns = now;

@@ -1,5 +1,5 @@
 /* A program with one planted fault, for members to run: reads commands, answers a line each.
-       work N    does something       null    dereferences NULL in read_field       exit N */
+       work N    does something       read N    reads a field       null    reads it through NULL       exit N */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +39,8 @@ int main(void)
     while (fgets(line, sizeof line, stdin)) {
         if (!strcmp(line, "null\n"))
             printf("field %d\n", read_field(NULL, weights, 5));
+        else if (sscanf(line, "read %d", &n) == 1)
+            printf("field %d\n", read_field(&(struct record){1, n}, weights, 5));
         else if (sscanf(line, "work %d", &n) == 1)
             printf("worked %d\n", work(n) ? n : -1);
         else if (sscanf(line, "exit %d", &n) == 1)
