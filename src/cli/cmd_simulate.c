@@ -45,7 +45,7 @@ static const struct base_option options[] = {
     BASE_END,
 };
 
-/* ---- the table in its forms ---- */
+/* ---- the table in its forms ---------------------------------------------------------------------------- */
 
 /* report's columns: an interval takes three. */
 static struct report_table *make_table(const struct sim_result *result, struct report_column *columns)
@@ -131,7 +131,7 @@ static void print_json(const struct sim_result *result)
     json_decref(root);
 }
 
-/* ---- files ---- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 /* Rows of one curve have equal texts in the grouping columns. */
 static bool same_group(const struct sim_result *result, size_t a, size_t b)
@@ -232,7 +232,7 @@ static int write_files(struct base_error *error, const struct sim_result *result
     return status || result->plot.x < 0 ? status : write_plots(error, result);
 }
 
-/* ---- running ---- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 static void on_progress(void *context, uint64_t done, uint64_t total)
 {

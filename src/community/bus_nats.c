@@ -42,8 +42,7 @@ struct nats_bus {
     bool lost, closing;
 };
 
-/* ---- credentials
- * ------------------------------------------------------------------------------------------------ */
+/* ---- credentials --------------------------------------------------------------------------------------- */
 
 static natsStatus give_token(char **token, char **why, void *closure)
 {
@@ -71,8 +70,7 @@ static natsStatus sign_nonce(char **why, unsigned char **signature, int *bytes, 
     return NATS_OK;
 }
 
-/* ---- receiving
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- receiving ----------------------------------------------------------------------------------------- */
 
 static void on_message(natsConnection *connection, natsSubscription *natssub, natsMsg *message, void *closure)
 {
@@ -136,8 +134,7 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     (void)closure;
 }
 
-/* ---- the keeper
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the keeper ---------------------------------------------------------------------------------------- */
 
 /* The engine's addresses: the file when there is one, else what the invitation says. Returns false when there
  * are none. */
@@ -322,8 +319,7 @@ static void *keep(void *arg)
     return NULL;
 }
 
-/* ---- what a bus can do
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what a bus can do --------------------------------------------------------------------------------- */
 
 static struct nats_bus *self(struct community_bus *bus)
 {

@@ -19,8 +19,7 @@
 #include "base/base.h"
 #include "wire/wire.h"
 
-/* ---- identities and the community's folder (keys.c, nkey.c, folder.c)
- * ---------------------------------------- */
+/* ---- identities and the community's folder (keys.c, nkey.c, folder.c) ---------------------------------- */
 
 #define COMMUNITY_PATH 4096
 
@@ -61,8 +60,7 @@ int community_identity_load(struct base_error *error, struct community_identity 
                             const char *name, enum wire_role role);
 void community_identity_free(struct community_identity *identity);
 
-/* ---- messages (seal.c)
- * -------------------------------------------------------------------------------------------- */
+/* ---- messages (seal.c) --------------------------------------------------------------------------------- */
 
 /* What a sender keeps: the last sequence it gave. Callers that publish from several threads hold a lock of
    their own from sealing to publishing, so that messages arrive in the order of their sequences. */
@@ -94,8 +92,7 @@ enum wire_verdict community_open(struct community_checker *checker, struct wire_
    build-id, offset and kind. */
 bool community_vaccine_of(struct wire_vaccine *vaccine, const struct wire_alert *alert);
 
-/* ---- the bus (bus_nats.c, bus_memory.c)
- * ----------------------------------------------------------------------------- */
+/* ---- the bus (bus_nats.c, bus_memory.c) ---------------------------------------------------------------- */
 
 typedef void (*community_handler)(void *ctx, const char *subject, const void *data, size_t bytes);
 
@@ -137,8 +134,7 @@ void community_hub_up(struct community_hub *hub, bool up);
 /* Delivers what is waiting, and what that causes. Returns the number of messages delivered. */
 unsigned community_hub_pump(struct community_hub *hub);
 
-/* ---- a member's side (session.c, store.c)
- * ------------------------------------------------------------------------------ */
+/* ---- a member's side (session.c, store.c) -------------------------------------------------------------- */
 
 /* Called on threads of the bus or, for own faults and stored vaccines, on the thread that joins or sends;
    never two at a time. They must not call the session. */
@@ -185,8 +181,7 @@ void community_session_tick(struct community_session *session, uint64_t now_ns);
 /* Tries for up to `wait_ms` to have all alerts acknowledged, then disconnects; what is left stays on disk. */
 void community_leave(struct community_session *session, unsigned wait_ms);
 
-/* ---- the steward's side (steward.c, roster.c)
- * ----------------------------------------------------------------------------- */
+/* ---- the steward's side (steward.c, roster.c) ---------------------------------------------------------- */
 
 struct community_steward_policy {
     unsigned alerts_per_second, alerts_burst; /* per member; 0: 10 and 100 */
@@ -226,8 +221,7 @@ int community_publish_manifest(struct base_error *error, const char *folder, con
 int community_judge_vaccine(struct base_error *error, const char *folder, const char *id,
                             enum wire_vaccine_state state);
 
-/* ---- the engine (engine.c)
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the engine (engine.c) ----------------------------------------------------------------------------- */
 
 /* Starts a private nats-server on `listen` ("127.0.0.1:0": any free port, the previous one when it is still
    free), data and log below FOLDER/engine, and writes its URL to FOLDER/url. It dies with the calling thread.
@@ -244,8 +238,7 @@ int community_engine_pid(const struct community_engine *engine);
 int community_engine_reload(struct base_error *error, struct community_engine *engine);
 void community_engine_stop(struct community_engine *engine);
 
-/* ---- observing (observer.c)
- * --------------------------------------------------------------------------------------------------- */
+/* ---- observing (observer.c) ---------------------------------------------------------------------------- */
 
 struct community_member_seen {
     char name[WIRE_MEMBER_NAME];

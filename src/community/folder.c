@@ -294,8 +294,7 @@ int community_revoked_each(struct base_error *error, const char *folder,
     return 0;
 }
 
-/* ---- tokens
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------------------------------------- */
 
 /* What a role may publish and subscribe; {{name()}} is the name in the user's token, put in by the server. */
 static json_t *permissions_of(enum wire_role role)
@@ -394,8 +393,7 @@ void community_tokens_free(struct community_tokens *tokens)
     memset(tokens, 0, sizeof *tokens);
 }
 
-/* ---- reading an invitation
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading an invitation ----------------------------------------------------------------------------- */
 
 static int copy_text(char *to, size_t room, const json_t *json, const char *name)
 {

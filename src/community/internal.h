@@ -7,8 +7,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
-/* ---- keys.c
- * --------------------------------------------------------------------------------------------------- */
+/* ---- keys.c -------------------------------------------------------------------------------------------- */
 
 /* libsodium, once. Aborts when it cannot start: nothing here works without it. */
 void community_crypto_start(void);
@@ -29,8 +28,7 @@ int community_read_json(struct base_error *error, json_t **value, const char *pa
 int community_path(struct base_error *error, char path[COMMUNITY_PATH], const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- nkey.c: the engine's own keys and tokens
- * ------------------------------------------------------------------ */
+/* ---- nkey.c: the engine's own keys and tokens ---------------------------------------------------------- */
 
 enum community_nkey {
     COMMUNITY_NKEY_OPERATOR = 14 << 3,
@@ -47,8 +45,7 @@ int community_nkey_open(char *public_text, uint8_t secret[64], const char *seed)
 char *community_jwt(const char *issuer_seed, const char *subject, const char *name, uint64_t issued_s,
                     json_t *nats);
 
-/* ---- folder.c: tokens of this community
- * ---------------------------------------------------------------------------- */
+/* ---- folder.c: tokens of this community ---------------------------------------------------------------- */
 
 struct community_secrets {
     uint8_t key[32], secret[64]; /* the community's */
@@ -70,8 +67,7 @@ void community_tokens_free(struct community_tokens *tokens);
 int community_revoked_each(struct base_error *error, const char *folder,
                            void (*each)(void *ctx, const char *name, uint64_t until_ns), void *ctx);
 
-/* ---- store.c: what a member keeps on disk
- * ---------------------------------------------------------------------------- */
+/* ---- store.c: what a member keeps on disk -------------------------------------------------------------- */
 
 struct community_store;
 enum community_store_tag {
@@ -99,9 +95,20 @@ int community_store_manifest(struct base_error *error, struct community_store *s
 int community_store_manifest_read(struct community_store *store, char **data, size_t *bytes);
 void community_store_close(struct community_store *store);
 
-/* ---- roster.c
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- names.c: from a member's name to an index ---- */
+
+struct community_names {
+    struct community_name {
+        char name[WIRE_MEMBER_NAME];
+        uint32_t index; /* plus one; 0: free */
+    } * slots;
+    uint32_t room, count;
+};
+/* Index of a name; a new one gets the next. Aborts when out of memory. Starts as {0}. */
+uint32_t community_names_index(struct community_names *names, const char *name);
+void community_names_free(struct community_names *names);
+
+/* ---- roster.c ------------------------------------------------------------------------------------------ */
 
 struct community_roster;
 struct community_roster_entry {
@@ -119,9 +126,7 @@ unsigned community_roster_count(const struct community_roster *roster);
 const struct community_roster_entry *community_roster_at(struct community_roster *roster, unsigned index,
                                                          uint64_t now_ns);
 
-/* ---- ids
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 /* 16-byte BLAKE2b over the parts, separated by their lengths. */
 void community_id(uint8_t id[WIRE_ID_BYTES], const char *purpose, const void *a, size_t a_bytes,

@@ -202,8 +202,7 @@ void community_view_free(struct community_view *view)
     memset(view, 0, sizeof *view);
 }
 
-/* ---- the operator
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the operator -------------------------------------------------------------------------------------- */
 
 int community_publish_manifest(struct base_error *error, const char *folder, const void *data, size_t bytes)
 {

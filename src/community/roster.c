@@ -10,6 +10,7 @@ enum { LEASE_INTERVALS = 3 };
 #define FORGET_NS 600000000000u
 
 struct community_roster {
+    struct community_names names; /* index into `entries` */
     struct community_roster_entry *entries;
     unsigned count, room;
 };
@@ -26,19 +27,20 @@ void community_roster_free(struct community_roster *roster)
     for (unsigned i = 0; i < roster->count; i++)
         free(roster->entries[i].message);
     free(roster->entries);
+    community_names_free(&roster->names);
     free(roster);
 }
 
 static struct community_roster_entry *entry_of(struct community_roster *roster, const char *name)
 {
-    for (unsigned i = 0; i < roster->count; i++)
-        if (!strcmp(roster->entries[i].seen.name, name))
-            return &roster->entries[i];
+    uint32_t index = community_names_index(&roster->names, name);
+    if (index < roster->count)
+        return &roster->entries[index];
     if (roster->count == roster->room) {
         unsigned room = roster->room ? 2 * roster->room : 16;
         struct community_roster_entry *larger = realloc(roster->entries, room * sizeof *larger);
         if (!larger)
-            return NULL;
+            abort();
         roster->entries = larger;
         roster->room = room;
     }
@@ -52,7 +54,7 @@ void community_roster_hear(struct community_roster *roster, const struct wire_en
                            const struct wire_status *status, const void *message, size_t bytes)
 {
     struct community_roster_entry *entry = entry_of(roster, envelope->sender.name);
-    if (!entry || entry->seen.heard_ns > envelope->time_ns)
+    if (entry->seen.heard_ns > envelope->time_ns)
         return;
     uint8_t *copy = malloc(bytes);
     if (!copy)

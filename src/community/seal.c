@@ -36,8 +36,7 @@ size_t community_seal(struct community_sender *sender, uint8_t **message, enum w
     return signed_bytes + WIRE_SIGNATURE_BYTES;
 }
 
-/* ---- checking
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- checking ------------------------------------------------------------------------------------------ */
 
 struct known_sender {
     bool used;

@@ -59,8 +59,7 @@ struct community_session {
     uint32_t refused[WIRE_VERDICT_COUNT];
 };
 
-/* ---- sending
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 static int send_record(struct community_session *s, enum wire_type type, const char *subject,
                        const void *payload, size_t bytes)
@@ -111,8 +110,7 @@ static void send_ask(struct community_session *s, uint64_t now_ns)
     free(data);
 }
 
-/* ---- vaccines and manifest
- * ------------------------------------------------------------------------------------------- */
+/* ---- vaccines and manifest ----------------------------------------------------------------------------- */
 
 static struct held *find_held(struct community_session *s, const uint8_t id[WIRE_ID_BYTES])
 {
@@ -194,8 +192,7 @@ static void take_manifest(struct community_session *s, const struct wire_envelop
         community_store_manifest(NULL, s->store, data, bytes);
 }
 
-/* ---- receiving
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- receiving ----------------------------------------------------------------------------------------- */
 
 static void refuse(struct community_session *s, enum wire_verdict verdict)
 {
@@ -323,14 +320,12 @@ static void on_change(void *ctx, bool up)
     }
     if (up)
         send_ask(s, now);
-    if (s->callbacks.on_link)
+    if (s->callbacks.on_link && !s->stopping) /* leaving is no loss of the engine */
         s->callbacks.on_link(s->callbacks.ctx, up);
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- own faults
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- own faults ---------------------------------------------------------------------------------------- */
 
 static int queue_alert(struct community_session *s, const uint8_t id[WIRE_ID_BYTES], const void *data,
                        size_t bytes)
@@ -414,8 +409,7 @@ struct community_session_state community_session_state(struct community_session 
     return state;
 }
 
-/* ---- time, start, end
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- time, start, end ---------------------------------------------------------------------------------- */
 
 static int write_live(void *ctx, struct community_store *to)
 {

@@ -32,9 +32,7 @@ static void on_status(void *ctx, const char *subject, const void *data, size_t b
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- start, time, end
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- start, time, end ---------------------------------------------------------------------------------- */
 
 static bool file_changed(const char *folder, const char *name, struct timespec *seen)
 {
@@ -172,6 +170,7 @@ static void free_steward(struct community_steward *s)
     free(s->classes);
     free(s->faults);
     free(s->members);
+    community_names_free(&s->names);
     free(s->manifest);
     community_roster_free(s->roster);
     community_checker_free(s->checker);

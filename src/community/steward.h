@@ -59,6 +59,7 @@ struct community_steward {
     unsigned class_count, class_room;
     struct fault *faults;
     unsigned fault_count, fault_room;
+    struct community_names names; /* index into `members` */
     struct known_member *members;
     unsigned member_count, member_room;
     uint8_t recent[RECENT_ALERTS]
@@ -73,7 +74,7 @@ struct community_steward {
     uint32_t refused[WIRE_VERDICT_COUNT];
 };
 
-/* ---- steward_state.c ---- */
+/* ---- steward_state.c ----------------------------------------------------------------------------------- */
 
 /* Room for one more item. Returns the list, moved when it had to grow. */
 void *community_steward_grow(void *list, unsigned count, unsigned *room, size_t item);
@@ -110,7 +111,7 @@ bool community_steward_take_manifest(struct community_steward *s, const struct w
 /* Reads back what the engine keeps; sets `loaded` when all of it was read. */
 void community_steward_load(struct community_steward *s);
 
-/* ---- handlers of the bus ---- */
+/* ---- handlers of the bus ------------------------------------------------------------------------------- */
 
 void community_steward_on_kept(void *ctx, const char *subject, const void *data, size_t bytes);
 void community_steward_on_alert(void *ctx, const char *subject, const void *data, size_t bytes);

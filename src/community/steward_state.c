@@ -51,9 +51,9 @@ void community_steward_refuse(struct community_steward *s, const char *subject, 
 
 unsigned community_steward_member_index(struct community_steward *s, const char *name)
 {
-    for (unsigned i = 0; i < s->member_count; i++)
-        if (!strcmp(s->members[i].name, name))
-            return i;
+    uint32_t index = community_names_index(&s->names, name);
+    if (index < s->member_count)
+        return index;
     s->members = community_steward_grow(s->members, s->member_count, &s->member_room, sizeof *s->members);
     struct known_member *m = &s->members[s->member_count];
     memset(m, 0, sizeof *m);
@@ -122,7 +122,7 @@ bool community_steward_class_meets(struct known_class *c, uint32_t member)
     return true;
 }
 
-/* ---- publishing ------------------------------------------------------------------------------------------------------ */
+/* ---- publishing ---------------------------------------------------------------------------------------- */
 
 int community_steward_send_record(struct community_steward *s, enum wire_type type, const char *subject,
                                   const void *payload, size_t bytes)
@@ -220,7 +220,7 @@ int community_steward_publish_fault(struct community_steward *s, const char *mem
     return 0;
 }
 
-/* ---- what other stewards publish, and what is read back --------------------------------------------------------------- */
+/* ---- what other stewards publish, and what is read back ------------------------------------------------ */
 
 /* Takes a checked vaccine envelope that is newer than ours. Returns whether it was. */
 bool community_steward_take_vaccine(struct community_steward *s, const struct wire_envelope *envelope,

@@ -81,7 +81,7 @@ static void tell(struct agent *agent, struct member_event *event)
     pthread_mutex_unlock(&agent->events);
 }
 
-/* ---- levels ------------------------------------------------------------------------------------------------------ */
+/* ---- levels -------------------------------------------------------------------------------------------- */
 
 static bool same_spot(const struct spot *spot, const uint8_t *build_id, size_t bytes, uint64_t offset)
 {
@@ -203,7 +203,7 @@ static enum wire_level choose_level(void *context, const struct member_object *o
     return level_of(agent, object->build_id, object->build_id_bytes, function->offset);
 }
 
-/* ---- slices ------------------------------------------------------------------------------------------------------------ */
+/* ---- slices -------------------------------------------------------------------------------------------- */
 
 /* Spots of a slice, for applying without the table's lock. Owns: the caller's. */
 static struct spot *slice_spots(const struct member__slice *slice, unsigned *count)
@@ -255,7 +255,7 @@ static void turn_slice(struct agent *agent)
     free(after);
 }
 
-/* ---- what the community says ----------------------------------------------------------------------------------------- */
+/* ---- what the community says --------------------------------------------------------------------------- */
 
 static void put_vaccine(struct agent *agent, const struct wire_vaccine *vaccine)
 {
@@ -340,7 +340,7 @@ static void on_receipt(void *context, const struct wire_receipt *receipt)
     tell(context, &event);
 }
 
-/* ---- what the program does --------------------------------------------------------------------------------------------- */
+/* ---- what the program does ----------------------------------------------------------------------------- */
 
 static void send(struct agent *agent, struct wire_alert *alert)
 {
@@ -444,7 +444,7 @@ static void do_periodic(struct agent *agent, enum wire_member_state state)
         send_status(agent, state);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 /* A joiner is to be immune from its first instruction, if the community can be reached at all. */
 static void await_knowledge(struct agent *agent)

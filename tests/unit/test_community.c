@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- a community in a temporary folder ------------------------------------------------------------------------- */
+/* ---- a community in a temporary folder ----------------------------------------------------------------- */
 
 static char folder[64];
 static struct community_identity steward_identity, stranger;
@@ -81,7 +81,7 @@ static void make_alert(struct wire_alert *alert, uint64_t offset, enum core_outc
     strcpy(alert->function.symbol, "handle");
 }
 
-/* ---- a member that remembers what it was told --------------------------------------------------------------------- */
+/* ---- a member that remembers what it was told ---------------------------------------------------------- */
 
 struct heard {
     unsigned vaccines, manifests, receipts;
@@ -141,7 +141,7 @@ static void send(struct community_session *session, uint64_t offset, enum core_o
     assert_int_equal(community_send_alert(NULL, session, &alert), 0);
 }
 
-/* ---- invitations ------------------------------------------------------------------------------------------------------ */
+/* ---- invitations --------------------------------------------------------------------------------------- */
 
 static void test_invitations(void **state)
 {
@@ -197,7 +197,7 @@ static void test_damaged_invitation(void **state)
     free(text);
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 static enum wire_verdict open_message(struct community_checker *checker, const char *subject,
                                       const void *data, size_t bytes)
@@ -327,7 +327,7 @@ static void test_replay_clock_revoked(void **state)
     community_identity_free(&a);
 }
 
-/* ---- from alert to vaccine ---------------------------------------------------------------------------------------------------- */
+/* ---- from alert to vaccine ----------------------------------------------------------------------------- */
 
 static void test_alert_to_vaccine(void **state)
 {
@@ -504,7 +504,7 @@ static void test_without_engine(void **state)
     community_identity_free(&b);
 }
 
-/* ---- subverted members -------------------------------------------------------------------------------------------------------------- */
+/* ---- subverted members --------------------------------------------------------------------------------- */
 
 static void test_flood(void **state)
 {
