@@ -36,7 +36,7 @@ static const struct base_option options[] = {
                  "functions at most D calls above an input function are at risk"),
     BASE_TEXT("inputs", 0, "FILE", &inputs, NULL,
               "input functions, a pattern a line, instead of read, recv, fgets, ..."),
-    BASE_CHOICE("assign", 0, "central|coin", &assign, "central", "who decides on slices"),
+    BASE_CHOICE("assign", 0, "central|coin|bid", &assign, "central", "who decides on slices"),
     BASE_CHOICE("policy", 0, "cold|paper", &policy, "cold",
                 "cold: everybody also watches the code that costs next to nothing; paper: slices only"),
     BASE_PERCENT("cold", 0, "PCT", &cold, "0.1", 0, 100,
@@ -316,7 +316,7 @@ int cli_plan(int argc, char **argv)
     int status = base_options_parse(&command, &args, argc, argv);
     if (status >= 0)
         return status;
-    static const struct model_policy *const policies[] = {&model_central, &model_coin};
+    static const struct model_policy *const policies[] = {&model_central, &model_coin, &model_bid};
     struct plan_options how = {.members = (uint32_t)members,
                                .slice_percent = slice,
                                .budget_percent = budget,

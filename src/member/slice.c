@@ -66,7 +66,9 @@ static int divide(struct member__slice *s)
         relative[f] = (double)s->functions[f].cost;
         tokens[f] = s->functions[f].tokens;
     }
-    const struct model_policy *policy = m->assign == WIRE_MANIFEST_COIN ? &model_coin : &model_central;
+    const struct model_policy *policy = m->assign == WIRE_MANIFEST_COIN  ? &model_coin
+                                        : m->assign == WIRE_MANIFEST_BID ? &model_bid
+                                                                         : &model_central;
     uint32_t slice = policy == &model_central ? model_rotate(s->number, s->epoch, m->members) : s->number;
     for (;;) {
         free(holdings);

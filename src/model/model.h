@@ -161,6 +161,75 @@ size_t model_coin_member(struct model_holding *holdings, double *load, uint32_t 
                          const struct model_task *task, const struct model_coin_table *table,
                          uint32_t member);
 
+/* ---- bidding (AC appendix A) ----
+
+   Round 1: every member computes the same table. Functions are cut into lots; a lot's auctioneer is the live member that
+   ranks first for it by hashing. An auctioneer keeps lots up to W/N and sells the rest; who has room buys. Surplus and
+   room follow from the table, so nobody has to be believed about its load.
+
+   Round 2: deals are carried out by messages. The auctioneer holds what it sells until the buyer has acknowledged the token;
+   so whatever is lost, doubled or late, every quantum stays watched. When a member dies the roster gets a new version,
+   all compute anew, and its lots fall to the next in rank. */
+
+/* A stretch of one function's ring, and who answers for it. */
+struct model_part {
+    uint32_t function, first, quanta;
+    uint32_t seller; /* its auctioneer */
+    uint32_t buyer;  /* who is to hold it: the auctioneer itself when it was not sold */
+    uint32_t next;   /* private */
+};
+
+/* Computes all parts. Returns their number; when that is more than `room` nothing useful was written, and a second call
+   with so much room succeeds. Out: parts; load[members] once all deals are done. In: alive[members], at least one true;
+   NULL: all live. `scratch`: model_scratch_room(task) words. Deterministic. Source: AC appendix A. */
+size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint32_t *scratch,
+                       const struct model_task *task, const bool *alive);
+
+/* All parts that one member sells to another are one deal. */
+struct model_deal {
+    uint32_t seller, buyer;
+};
+/* Collects the deals of the parts, ordered by (seller, buyer). Returns their number. Out: deals[count]. */
+size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count);
+
+enum model_bid_kind {
+    MODEL_BID_BID,   /* buyer to auctioneer: I take what the table gives me */
+    MODEL_BID_TOKEN, /* auctioneer to buyer: it is yours */
+    MODEL_BID_ACK,   /* buyer to auctioneer: I hold it */
+};
+
+struct model_bid_message {
+    uint32_t from, to;
+    uint32_t version; /* of the roster */
+    enum model_bid_kind kind;
+};
+
+/* One member's side of the conversation. Arrays are the caller's. */
+struct model_bidder {
+    uint32_t id, version;
+    const struct model_deal *deals;
+    size_t deal_count;
+    uint8_t *state; /* per deal, private */
+    uint32_t sent;  /* messages so far */
+};
+
+/* Begins a version of the roster. Out: *bidder; state[deal_count] is cleared. */
+void model_bidder_start(struct model_bidder *bidder, uint8_t *state, uint32_t id, uint32_t version,
+                        const struct model_deal *deals, size_t deal_count);
+/* A round begins: bids for what is still to come, and tokens whose acknowledgement is missing. Returns the number of
+   messages, at most deal_count. Out: messages[deal_count]. */
+size_t model_bidder_tick(struct model_bid_message *messages, struct model_bidder *bidder);
+/* A message came. Returns 1 and *answer, or 0. What does not fit (other version, no such deal, wrong side) is ignored. */
+size_t model_bidder_receive(struct model_bid_message *answer, struct model_bidder *bidder,
+                            const struct model_bid_message *message);
+/* Whether the member watches the part now. */
+bool model_bidder_holds(const struct model_bidder *bidder, const struct model_part *part);
+/* Whether all its deals are done. */
+bool model_bidder_is_done(const struct model_bidder *bidder);
+
+/* The outcome of bidding when all members live and all messages arrive. Source: AC appendix A. */
+extern const struct model_policy model_bid;
+
 /* Which slice a member holds in an epoch: slices rotate, so that over N epochs each member holds each slice once.
    Returns a slice number 0..members-1; a bijection of the members for every epoch. */
 uint32_t model_rotate(uint32_t member, uint64_t epoch, uint32_t members);

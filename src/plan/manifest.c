@@ -68,7 +68,9 @@ int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *
     bool *used = plan_allocate(plan->object_count, sizeof *used);
     struct wire_manifest manifest = {
         .metric = plan->metric == PROFILE_TIME ? WIRE_MANIFEST_NANOSECONDS : WIRE_MANIFEST_INSTRUCTIONS,
-        .assign = plan->assign == &model_coin ? WIRE_MANIFEST_COIN : WIRE_MANIFEST_CENTRAL,
+        .assign = plan->assign == &model_coin  ? WIRE_MANIFEST_COIN
+                  : plan->assign == &model_bid ? WIRE_MANIFEST_BID
+                                               : WIRE_MANIFEST_CENTRAL,
         .members = plan->members,
         .quanta = plan->quanta,
         .quantum_ms = plan->quantum_ms,

@@ -59,6 +59,7 @@ int sim_table2(struct base_error *error, struct sim_result *result, const struct
 int sim_figure1(struct base_error *error, struct sim_result *result, const struct sim_options *options);
 int sim_figure2(struct base_error *error, struct sim_result *result, const struct sim_options *options);
 int sim_apache_like(struct base_error *error, struct sim_result *result, const struct sim_options *options);
+int sim_bidding(struct base_error *error, struct sim_result *result, const struct sim_options *options);
 int sim_epidemic(struct base_error *error, struct sim_result *result, const struct sim_options *options);
 
 #endif
