@@ -8,7 +8,8 @@
 
 enum {
     RING_BYTES = 512 << 10, /* quarantine of one thread */
-    HELD_BYTES = 2 << 20,   /* quarantine of large blocks; the newest stays in any case */
+    HELD_BYTES =
+        2 << 20, /* quarantine of large blocks; where frees are undone, the newest stays in any case */
 };
 
 /* Stands where a class has no slab yet: nothing to take, so that the fast path need not ask. */
@@ -347,7 +348,8 @@ static enum heap_verdict give_large(uintptr_t p)
             stem_heap.held_first = span;
         stem_heap.held_last = span;
         stem_heap.held_bytes += span->bytes;
-        while (stem_heap.held_bytes > HELD_BYTES && stem_heap.held_first != span) {
+        bool undone = stem_control && stem_control->config.mode == WIRE_MODE_FULL;
+        while (stem_heap.held_bytes > HELD_BYTES && (stem_heap.held_first != span || !undone)) {
             struct heap_span *oldest = stem_heap.held_first;
             held_remove(oldest);
             stem_heap_span_give(oldest);

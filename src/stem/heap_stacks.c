@@ -94,7 +94,7 @@ uint32_t stem_heap_stack(uintptr_t *frames, uint32_t number)
 
 void stem_heap_record(uintptr_t p, int which, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
 {
-    struct heap_span *span = heap_is_ours(p) ? heap_span_of(p) : NULL;
+    struct heap_span *span = stem_heap.stacks && heap_is_ours(p) ? heap_span_of(p) : NULL;
     if (!span)
         return;
     uint32_t *place;

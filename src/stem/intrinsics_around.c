@@ -15,15 +15,28 @@ static struct heap_caller caller_of(const struct stem_call *call)
     return (struct heap_caller){call->return_pc, (uintptr_t)call->stack_args, call->rbp};
 }
 
-static uint64_t obtain(struct stem_call *call, size_t bytes, size_t align, bool clear)
+static uint64_t obtained(void *p)
 {
-    struct heap_caller caller = caller_of(call);
-    void *p = stem_heap_malloc_at(bytes, align, clear, &caller);
     if (p)
         stem_undo_compensate(STEM_COMPENSATE_MALLOC, (uintptr_t)p);
     else
         *__errno_location() = NO_MEMORY;
     return (uint64_t)p;
+}
+
+static uint64_t obtain(struct stem_call *call, size_t bytes, size_t align, bool clear)
+{
+    struct heap_caller caller = caller_of(call);
+    return obtained(stem_heap_malloc_at(bytes, align, clear, &caller));
+}
+
+static uint64_t obtain_growing(struct stem_call *call, size_t bytes)
+{
+    struct heap_caller caller = caller_of(call);
+    void *p = bytes <= PTRDIFF_MAX ? (void *)stem_heap_take_growing(bytes) : NULL;
+    if (p)
+        stem_heap_record((uintptr_t)p, 0, caller.pc, caller.sp, caller.rbp);
+    return obtained(p);
 }
 
 /* Returns whether `p` is a live block; reports it otherwise. */
@@ -68,7 +81,8 @@ AROUND(free)
         give(call, p);
 }
 
-/* Always to a new block: the old one, untouched in the quarantine, is what an undo brings back. */
+/* To a new block: the old one, untouched in the quarantine, is what an undo brings back. A block that grows may do so in
+   place, though: undone, it is only longer than it need be. */
 static void reallocate(struct stem_call *call, const struct intrinsic *function, size_t bytes)
 {
     uintptr_t old = call->arg[0];
@@ -80,7 +94,9 @@ static void reallocate(struct stem_call *call, const struct intrinsic *function,
         *__errno_location() = NO_MEMORY;
     } else if (!bytes) {
         give(call, old);
-    } else if ((call->rax = obtain(call, bytes, 16, false))) {
+    } else if (bytes >= was && bytes <= PTRDIFF_MAX && stem_heap_resize(old, bytes)) {
+        call->rax = old;
+    } else if ((call->rax = bytes > was ? obtain_growing(call, bytes) : obtain(call, bytes, 16, false))) {
         stem_heap_copy(call->rax, old, was < bytes ? was : bytes);
         give(call, old);
     }

@@ -184,6 +184,7 @@ static void random_operations(void **state)
     stem_control =
         mmap(NULL, sizeof *stem_control, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     stem_control->config.heap_stacks = 1;
+    stem_control->config.mode = WIRE_MODE_FULL;
     stem_shadow_base =
         mmap(NULL, 1ull << 44, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(stem_shadow_base, MAP_FAILED);

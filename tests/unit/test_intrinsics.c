@@ -365,7 +365,9 @@ static void heap(void **state)
     assert_int_equal(compensated[STEM_COMPENSATE_MALLOC], 1);
     assert_int_equal(compensation, (uintptr_t)p);
     strcpy(p, "content");
-    char *q = CALL(realloc, p, 25);
+    assert_ptr_equal(CALL(realloc, p, 25), p); /* there is room up to the redzone */
+    assert_int_equal(compensated[STEM_COMPENSATE_FREE], 0);
+    char *q = CALL(realloc, p, 100);
     assert_ptr_not_equal(p, q);
     assert_string_equal(q, "content");
     assert_int_equal(compensated[STEM_COMPENSATE_FREE], 1);
