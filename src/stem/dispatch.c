@@ -72,6 +72,8 @@ uint64_t stem_dispatch_translate(uint32_t word)
     struct request r = {.flavour = word & 1 ? FLAVOUR_PROTECT : FLAVOUR_MONITOR};
     uint64_t mask, code;
     r.function = stem_function_by_index(&r.object, word >> 1);
+    if (stem_thread.in_runtime) /* the decoder called a library that is supervised itself */
+        return native_entry(r.function);
     stem_lock(&mask);
     if (!translator_stack)
         translator_stack = stem_pages_map(TRANSLATOR_STACK_BYTES);

@@ -355,7 +355,8 @@ bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *frame
 bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, int code, uintptr_t address,
                      unsigned is_write);
 /* From the signal handler: the process is about to die of a signal. Records it and waits for the record to be taken. */
-void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address);
+void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address,
+                      unsigned is_write);
 enum core_fault_kind stem_fault_classify(uintptr_t bad);
 
 /* Name of the library function of a checked call. */

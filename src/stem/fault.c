@@ -83,21 +83,36 @@ static uint64_t clock_ns(long clock)
     return (uint64_t)t[0] * 1000000000u + (uint64_t)t[1];
 }
 
-static struct wire_fault *claim(void)
+static struct wire_fault *take_slot(void)
 {
-    struct wire_control *page = stem_control;
-    uint64_t sequence = __atomic_add_fetch(&page->fault_count, 1, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < WIRE_FAULTS_MAX; i++) {
         uint32_t free = WIRE_FAULT_FREE;
-        struct wire_fault *w = &page->faults[i];
+        struct wire_fault *w = &stem_control->faults[i];
         if (__atomic_compare_exchange_n(&w->state, &free, WIRE_FAULT_FILLING, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
-            w->sequence = sequence;
+                                        __ATOMIC_RELAXED))
             return w;
-        }
     }
-    stem_count(CORE_COUNTER_FAULT_SLOTS_FULL, 1);
     return NULL;
+}
+
+/* The supervisor empties slots as they fill; a burst waits for it a little rather than lose records. */
+static struct wire_fault *claim(void)
+{
+    enum { TRIES = 50 };
+    struct {
+        int64_t s, ns;
+    } pause = {0, 1000000};
+    uint64_t sequence = __atomic_add_fetch(&stem_control->fault_count, 1, __ATOMIC_RELAXED);
+    struct wire_fault *w = take_slot();
+    for (unsigned i = 0; !w && i < TRIES && stem_control->supervisor_pid; i++) {
+        sys_call2(SYS_nanosleep, &pause, 0);
+        w = take_slot();
+    }
+    if (w)
+        w->sequence = sequence;
+    else
+        stem_count(CORE_COUNTER_FAULT_SLOTS_FULL, 1);
+    return w;
 }
 
 static void describe_object(struct wire_fault *w, const struct fault *f)
@@ -339,6 +354,10 @@ int stem_check_access(struct stem_context *context, const struct stem_translatio
             return 0;
         if (address > 0x7ffffffff000ull)
             return 0; /* the access itself will trap, with the right pc */
+        /* Vectorised string code loads whole aligned pieces: one that begins inside an object cannot leave its line, and what
+           lies behind the object is not used. */
+        if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
+            return 0;
         /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
         if (!is_write && bytes == 8 && bad == address && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
             return 0;
@@ -520,10 +539,11 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
 
 /* ---- a crash in native code ------------------------------------------------------------------------------------------ */
 
-void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address)
+void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address,
+                      unsigned is_write)
 {
     struct fault f = {.detector = CORE_DETECTOR_SIGNAL,
-                      .is_write = 2,
+                      .is_write = is_write,
                       .address = address,
                       .signal = signal,
                       .frame = *frame,

@@ -92,7 +92,8 @@ void stem_heap_arm(void)
     if (stem_heap.armed || !stem_heap.base || !stem_shadow_base)
         return;
     stem_heap_lock(&stem_heap.central);
-    stem_heap.stacks = stem_control && stem_control->config.heap_stacks;
+    stem_heap.stacks = stem_control && stem_control->config.heap_stacks &&
+                       !(stem_control->config.knobs & 1u << CORE_KNOB_NO_HEAP_STACKS);
     __atomic_store_n(&stem_heap.armed, true, __ATOMIC_SEQ_CST);
     for (uint32_t n = 1; n < stem_heap.span_count; n++) {
         struct heap_span *span = &stem_heap.spans[n];

@@ -43,6 +43,12 @@ static void frame_of_ucontext(struct stem_frame *frame, const ucontext_t *u)
         frame->reg[r] = (uint64_t)u->uc_mcontext.gregs[greg_of_dwarf[r]];
 }
 
+/* 0 read, 1 write, 2 neither: the page-fault error code tells. */
+static unsigned access_of(int signal, const ucontext_t *u)
+{
+    return signal == SIGSEGV || signal == SIGBUS ? (u->uc_mcontext.gregs[REG_ERR] & 2 ? 1 : 0) : 2;
+}
+
 /* ---- the application's handlers --------------------------------------------------------------------------- */
 
 /* Calls the application's handler with the state kept that generated code relies on. */
@@ -95,6 +101,7 @@ static struct {
     struct stem_frame frame;
     uintptr_t address;
     int signal, code;
+    unsigned is_write;
 } shown;
 
 static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct stem_frame *frame)
@@ -106,6 +113,7 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct ste
         if (synchronous) {
             shown.frame = *frame;
             shown.address = (uintptr_t)info->si_addr;
+            shown.is_write = access_of(signal, u);
             shown.signal = signal;
             shown.code = info->si_code;
         }
@@ -120,9 +128,9 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct ste
     if (handler == 1 && !synchronous)
         return; /* ignored */
     if (!synchronous && shown.signal == signal)
-        stem_fault_crash(&shown.frame, signal, shown.code, shown.address);
+        stem_fault_crash(&shown.frame, signal, shown.code, shown.address, shown.is_write);
     else if (synchronous || signal == SIGABRT)
-        stem_fault_crash(frame, signal, info->si_code, (uintptr_t)info->si_addr);
+        stem_fault_crash(frame, signal, info->si_code, (uintptr_t)info->si_addr, access_of(signal, u));
     set_default(signal);
     /* Back to the instruction, which faults again, so that status and core dump are the program's own; natively, if it
        ran in the cache. A signal that was sent is sent once more. */
@@ -149,7 +157,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     frame_of_ucontext(&frame, u);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
     if (info->si_code > 0 && signal != SIGABRT && stem_armed() && !application_repairs(signal)) {
-        unsigned is_write = signal == SIGSEGV ? (u->uc_mcontext.gregs[REG_ERR] & 2 ? 1 : 0) : 2;
+        unsigned is_write = access_of(signal, u);
         struct stem_frame healed = frame;
         if (stem_fault_trap(&healed, &returned, signal, info->si_code, (uintptr_t)info->si_addr, is_write)) {
             for (unsigned r = 0; r < DWARF_REGISTERS; r++)
