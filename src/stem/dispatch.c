@@ -109,7 +109,8 @@ void stem_dispatch_objects(void)
 /* Targets in fragments are found here. Anything else goes on natively: registers are the application's own. */
 int stem_slow_indirect(struct stem_context *context)
 {
-    struct stem_translation *t = stem_translation_of(context->rip);
+    const struct stem_site *site = stem_site_at(context->rip);
+    const struct stem_translation *t = site ? site->translation : NULL;
     uint64_t target = stem_thread.slot[1];
     context->rip = target;
     if (t && target - t->object->base < 0xffffffffu) {

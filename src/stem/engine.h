@@ -281,9 +281,10 @@ struct stem_map_entry {
     uint16_t flags;  /* MAP_... */
 };
 enum { MAP_INDIRECT_TARGET = 1, MAP_READS = 2, MAP_WRITES = 4 };
+struct stem_translation;
 struct stem_site {
-    uint32_t cache; /* return address of the slow call, relative to the translation's code */
-    uint32_t map;   /* index of its instruction in the map */
+    const struct stem_translation *translation;
+    uint32_t map; /* index of its instruction in the translation's map */
     struct stem_mem mem;
     uint8_t string_op, string_bytes, string_rep;
 };
@@ -295,8 +296,6 @@ struct stem_translation {
     const uint8_t *body;        /* behind the level test, for who has tested it */
     struct stem_map_entry *map; /* sorted by cache */
     uint32_t map_count;
-    struct stem_site *sites; /* sorted by cache */
-    uint32_t site_count;
     bool marks; /* writes a mark into the undo ring at entry */
 };
 struct stem_translation *stem_translation_of(uintptr_t cache_address);
@@ -344,11 +343,15 @@ void stem_undo_after_fork(void);
 uint32_t stem_undo_to(uintptr_t mark, unsigned pending);
 bool stem_undo_reaches(uintptr_t mark, unsigned pending);
 
-/* The site whose slow call returns to this address, or NULL. */
-const struct stem_site *stem_site_of(const struct stem_translation *t, uintptr_t return_address);
+/* The site whose slow call returns to this address, or NULL: a nop stands there, whose operand is the site's number. */
+const struct stem_site *stem_site_at(uintptr_t return_address);
+/* All sites of all translations, by number. */
+enum { SITES_MAX = 1 << 22 };
+extern struct stem_site *stem_sites;
+extern uint32_t stem_site_count;
 /* Checks a range for the site that called. Returns whether the fault was healed and the context says where to go on. */
-int stem_check_access(struct stem_context *context, const struct stem_translation *t,
-                      const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write);
+int stem_check_access(struct stem_context *context, const struct stem_site *site, uintptr_t address,
+                      size_t bytes, bool is_write);
 bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *frame, bool exact);
 /* From the signal handler: a trap at the frame's pc. Returns true when it was healed: the frame then is the aborted
    function's caller's, `returned` its result. is_write: 0 read, 1 write, 2 unknown. */

@@ -229,10 +229,10 @@ static unsigned touched(struct access *out, const struct machine *m, const struc
 
 int stem_slow_exotic(struct stem_context *context, const uint8_t *vectors)
 {
-    const struct stem_translation *t = stem_translation_of(context->rip - 1);
-    const struct stem_site *site = t ? stem_site_of(t, context->rip) : NULL;
+    const struct stem_site *site = stem_site_at(context->rip);
     if (!site)
         return 0;
+    const struct stem_translation *t = site->translation;
     const struct stem_map_entry *entry = &t->map[site->map];
     const struct machine machine = {context, vectors};
     static ZydisDecoder decoder; /* written with the same values whoever comes first */
@@ -250,7 +250,7 @@ int stem_slow_exotic(struct stem_context *context, const uint8_t *vectors)
             continue;
         unsigned n = touched(accesses, &machine, entry, t->object, &in, ops, &ops[i]);
         for (unsigned k = 0; k < n; k++)
-            if (stem_check_access(context, t, site, accesses[k].address, accesses[k].bytes,
+            if (stem_check_access(context, site, accesses[k].address, accesses[k].bytes,
                                   accesses[k].is_write))
                 return 1;
         for (unsigned k = 0; k < n; k++)

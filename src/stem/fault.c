@@ -291,17 +291,14 @@ static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fau
 
 /* ---- from checks -------------------------------------------------------------------------------------------------- */
 
-const struct stem_site *stem_site_of(const struct stem_translation *t, uintptr_t return_address)
+const struct stem_site *stem_site_at(uintptr_t return_address)
 {
-    uint32_t wanted = (uint32_t)(return_address - (uintptr_t)t->code), low = 0, high = t->site_count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (t->sites[middle].cache < wanted)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < t->site_count && t->sites[low].cache == wanted ? &t->sites[low] : NULL;
+    const uint8_t *nop = (const uint8_t *)return_address;
+    uint32_t number;
+    memcpy(&number, nop + 3, 4);
+    return nop[0] == 0x0f && nop[1] == 0x1f && nop[2] == 0x80 && number < stem_site_count
+               ? &stem_sites[number]
+               : NULL;
 }
 
 static uintptr_t effective_address(const struct stem_mem *m, const struct stem_context *c)
@@ -337,32 +334,31 @@ static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
     return true;
 }
 
-int stem_check_access(struct stem_context *context, const struct stem_translation *t,
-                      const struct stem_site *site, uintptr_t address, size_t bytes, bool is_write)
+int stem_check_access(struct stem_context *context, const struct stem_site *site, uintptr_t address,
+                      size_t bytes, bool is_write)
 {
-    const struct stem_map_entry *m = &t->map[site->map];
+    uintptr_t bad = stem_shadow_find_bad(address, bytes);
+    if (!bad)
+        return 0;
+    if (address > 0x7ffffffff000ull)
+        return 0; /* the access itself will trap, with the right pc */
+    /* Vectorised string code loads whole aligned pieces: one that begins inside an object cannot leave its line, and what
+       lies behind the object is not used. */
+    if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
+        return 0;
+    /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
+    if (!is_write && bytes == 8 && bad == address && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
+        return 0;
     struct fault f = {.detector = CORE_DETECTOR_CHECK,
                       .is_write = is_write,
                       .bytes = bytes,
                       .exact = true,
-                      .pending = m->pending};
-    uintptr_t bad;
+                      .pending = site->translation->map[site->map].pending};
     frame_of_context(&f.frame, context, context->rip - 1);
-    for (;;) {
+    while (is_stale(bad, &f.frame, true)) {
         bad = stem_shadow_find_bad(address, bytes);
         if (!bad)
             return 0;
-        if (address > 0x7ffffffff000ull)
-            return 0; /* the access itself will trap, with the right pc */
-        /* Vectorised string code loads whole aligned pieces: one that begins inside an object cannot leave its line, and what
-           lies behind the object is not used. */
-        if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
-            return 0;
-        /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
-        if (!is_write && bytes == 8 && bad == address && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
-            return 0;
-        if (!is_stale(bad, &f.frame, true))
-            break;
     }
     f.address = bad;
     f.kind = stem_fault_classify(bad);
@@ -376,19 +372,17 @@ int stem_check_access(struct stem_context *context, const struct stem_translatio
 
 int stem_slow_check(struct stem_context *context)
 {
-    const struct stem_translation *t = stem_translation_of(context->rip - 1);
-    const struct stem_site *site = t ? stem_site_of(t, context->rip) : NULL;
+    const struct stem_site *site = stem_site_at(context->rip);
     if (!site)
         return 0;
-    return stem_check_access(context, t, site, effective_address(&site->mem, context), site->mem.bytes,
+    return stem_check_access(context, site, effective_address(&site->mem, context), site->mem.bytes,
                              site->mem.is_write);
 }
 
 /* String instructions: the whole range at once. movs reads [rsi] and writes [rdi]; the others as their names say. */
 int stem_slow_string(struct stem_context *context)
 {
-    const struct stem_translation *t = stem_translation_of(context->rip - 1);
-    const struct stem_site *site = t ? stem_site_of(t, context->rip) : NULL;
+    const struct stem_site *site = stem_site_at(context->rip);
     if (!site)
         return 0;
     uint64_t count = site->string_rep ? context->reg[RCX] : 1;
@@ -402,9 +396,9 @@ int stem_slow_string(struct stem_context *context)
         bytes = site->string_bytes, back = 0;
     bool reads = op == 0xa4 || op == 0xa6 || op == 0xac, at_rdi = op != 0xac,
          writes = op == 0xa4 || op == 0xaa;
-    if (reads && stem_check_access(context, t, site, context->reg[RSI] - back, bytes, false))
+    if (reads && stem_check_access(context, site, context->reg[RSI] - back, bytes, false))
         return 1;
-    if (at_rdi && stem_check_access(context, t, site, context->reg[RDI] - back, bytes, writes))
+    if (at_rdi && stem_check_access(context, site, context->reg[RDI] - back, bytes, writes))
         return 1;
     if (writes)
         stem_undo_log(context->reg[RDI] - back, bytes);

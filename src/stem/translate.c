@@ -6,9 +6,10 @@
 #include "stem/translate.h"
 
 static struct stem_map_entry *map_scratch;
-static struct stem_site *site_scratch;
+struct stem_site *stem_sites;
+uint32_t stem_site_count;
 
-enum { MAP_MAX = 2 * UNIT_INSNS_MAX, SITES_MAX = UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
+enum { MAP_MAX = 2 * UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
 
 static bool scratch(struct stem_emitter *e)
 {
@@ -18,8 +19,8 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_wanted_link *wanted;
     if (!map_scratch)
         map_scratch = stem_pages_map(MAP_MAX * sizeof *map_scratch);
-    if (!site_scratch)
-        site_scratch = stem_pages_map(SITES_MAX * sizeof *site_scratch);
+    if (!stem_sites)
+        stem_sites = stem_pages_map(SITES_MAX * sizeof *stem_sites);
     if (!fixups)
         fixups = stem_pages_map(UNIT_INSNS_MAX * sizeof *fixups);
     if (!constants)
@@ -30,11 +31,11 @@ static bool scratch(struct stem_emitter *e)
         wanted = stem_pages_map(UNIT_INSNS_MAX * sizeof *wanted);
     e->wanted = wanted;
     e->map = map_scratch;
-    e->sites = site_scratch;
+    e->sites = stem_sites + stem_site_count;
     e->fixups = fixups;
     e->constants = constants;
     e->colds = colds;
-    return map_scratch && site_scratch && fixups && constants && colds && wanted;
+    return map_scratch && stem_sites && fixups && constants && colds && wanted;
 }
 
 static uint16_t map_flags(const struct stem_insn *insn)
@@ -60,8 +61,9 @@ void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const stru
     static const uint8_t up[] = {0x48, 0x8d, 0xa4, 0x24, 0x00, 0x01, 0x00, 0x00};
     stem_emit_bytes(&e->p, down, sizeof down); /* below the red zone */
     stem_emit_call_through(&e->p, &e->object->stubs[stub]);
-    e->sites[e->site_count++] = (struct stem_site){.cache = (uint32_t)(e->p - e->code),
-                                                   .map = e->map_count - 1,
+    stem_emit_bytes(&e->p, "\x0f\x1f\x80", 3); /* nop [rax + number]: tells the slow path who called */
+    stem_emit_u32(&e->p, stem_site_count + e->site_count);
+    e->sites[e->site_count++] = (struct stem_site){.map = e->map_count - 1,
                                                    .mem = insn->mem,
                                                    .string_op = insn->string_op,
                                                    .string_bytes = insn->string_bytes,
@@ -175,7 +177,6 @@ static struct stem_translation *publish(struct stem_emitter *e)
     struct stem_object *o = e->object;
     struct stem_translation *t = stem_arena(sizeof *t);
     struct stem_map_entry *map = stem_arena(e->map_count * sizeof *map);
-    struct stem_site *sites = stem_arena((e->site_count + 1) * sizeof *sites);
     if (o->translation_count == o->translation_room) {
         uint32_t room = o->translation_room ? 2 * o->translation_room : 64;
         struct stem_translation **larger = stem_arena(room * sizeof(void *));
@@ -186,10 +187,9 @@ static struct stem_translation *publish(struct stem_emitter *e)
         __atomic_store_n(&o->translations, larger, __ATOMIC_RELEASE);
         o->translation_room = room;
     }
-    if (!t || !map || !sites)
+    if (!t || !map)
         return NULL;
     memcpy(map, e->map, e->map_count * sizeof *map);
-    memcpy(sites, e->sites, e->site_count * sizeof *sites);
     *t = (struct stem_translation){.object = o,
                                    .function = e->function,
                                    .flavour = e->flavour,
@@ -198,9 +198,10 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .code_end = e->code_end,
                                    .map = map,
                                    .map_count = e->map_count,
-                                   .sites = sites,
-                                   .site_count = e->site_count,
                                    .marks = e->marks};
+    for (uint32_t i = 0; i < e->site_count; i++)
+        e->sites[i].translation = t;
+    stem_site_count += e->site_count;
     o->translations[o->translation_count] = t;
     __atomic_store_n(&o->translation_count, o->translation_count + 1, __ATOMIC_RELEASE);
     o->next = e->p;
@@ -245,7 +246,7 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)
         worst += unit.insns[i].mem.bytes * 8u;
-    if ((size_t)(object->region_end - e->code) < worst)
+    if ((size_t)(object->region_end - e->code) < worst || SITES_MAX - stem_site_count < 2 * unit.insn_count)
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     if (!stem_control_begin_table(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
