@@ -50,7 +50,8 @@ void stem_heap_unlock(struct heap_lock *lock)
 
 static void *reserve(size_t bytes)
 {
-    long p = sys_call6(SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long p = sys_call6(SYS_mmap, stem_pages_place(bytes), bytes, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return sys_failed(p) ? NULL : (void *)p;
 }
 

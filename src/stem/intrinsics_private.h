@@ -90,8 +90,8 @@ long stem_format_length(struct stem_call *call, unsigned format_at, bool list);
     X(strstr_set)                                                                                            \
     X(span)                                                                                                  \
     X(duplicate)                                                                                             \
-    X(text_result) X(items_result) X(count_result) X(getline) X(readv) X(writev) X(descriptor) X(pipe)       \
-        X(strftime) X(lock)
+    X(text_result)                                                                                           \
+    X(items_result) X(count_result) X(getline) X(readv) X(writev) X(descriptor) X(pipe) X(strftime) X(lock)
 #define DECLARE(name) void stem_around_##name(struct stem_call *call, const struct intrinsic *function);
 AROUND_HANDLERS(DECLARE)
 #undef DECLARE

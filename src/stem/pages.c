@@ -5,10 +5,25 @@
 
 #include <sys/mman.h>
 
+/* Our mappings stay away from where the kernel puts the application's: its addresses come out as without us, and the room beside its
+   objects is left to code caches. The start is random, so that the heap is no easier to guess than it was. */
+uintptr_t stem_pages_place(size_t bytes)
+{
+    static uintptr_t next;
+    enum { APART = 1 << 21 };
+    if (!__atomic_load_n(&next, __ATOMIC_ACQUIRE)) {
+        uint64_t random = 0, none = 0;
+        sys_call3(SYS_getrandom, &random, sizeof random, 1 /* GRND_NONBLOCK */);
+        uint64_t start = 0x100000000000 + (random & 0x0fffffe00000);
+        __atomic_compare_exchange_n(&next, &none, start, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    }
+    return __atomic_fetch_add(&next, (bytes + 2 * APART - 1) & ~(uintptr_t)(APART - 1), __ATOMIC_RELAXED);
+}
+
 void *stem_pages_map(size_t bytes)
 {
     bytes = (bytes + 4095) & ~(size_t)4095;
-    long p = sys_call6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+    long p = sys_call6(SYS_mmap, stem_pages_place(bytes), bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return sys_failed(p) ? NULL : (void *)p;
 }

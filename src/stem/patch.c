@@ -20,8 +20,9 @@ enum { GATE_BYTES_MAX = 192, REACH = 0x7ff00000 };
 
 /* ---- free memory within reach --------------------------------------------------------------------------- */
 
-/* The largest-to-nearest free range of `bytes` within 2 GiB of [low, high). Returns 0 when there is none. */
-static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes)
+/* The largest-to-nearest free range of `bytes` within 2 GiB of [low, high). Returns 0 when there is none. `below`: only there,
+   because brk grows above the program. */
+static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes, bool below)
 {
     enum { ROOM = 1 << 20 };
     char *text = stem_pages_map(ROOM);
@@ -61,7 +62,7 @@ static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes)
             for (int i = 0; i < 2; i++) {
                 uintptr_t a = candidates[i];
                 uintptr_t distance = a < low ? high - a : a + bytes - low;
-                if (distance < REACH && distance < best_distance) {
+                if (distance < REACH && distance < best_distance && (a < low || !below)) {
                     best = a;
                     best_distance = distance;
                 }
@@ -74,9 +75,9 @@ static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes)
     return best;
 }
 
-static uint8_t *map_near(uintptr_t low, uintptr_t high, size_t bytes)
+static uint8_t *map_near(uintptr_t low, uintptr_t high, size_t bytes, bool below)
 {
-    uintptr_t at = find_gap(low, high, bytes);
+    uintptr_t at = find_gap(low, high, bytes, below);
     if (!at)
         return NULL;
     long p = sys_call6(SYS_mmap, at, bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -106,15 +107,23 @@ static const void *const stubs[STUBS] = {
     [STUB_EXOTIC] = stem_stub_exotic,
 };
 
+static void refuse_all(struct stem_object *o, enum core_refusal why)
+{
+    for (uint32_t i = 0; i < o->function_count; i++) {
+        o->functions[i].refusal = (uint8_t)why;
+        stem_control->functions[o->functions[i].index].refusal = (uint8_t)why;
+    }
+    stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count);
+}
+
 bool stem_region_make(struct stem_object *o)
 {
     size_t code = o->code_high - o->code_low;
     size_t bytes = code * 14 + o->function_count * (size_t)(GATE_BYTES_MAX / 2) + (1 << 20);
     bytes = (bytes + 65535) & ~65535ul;
-    o->region = map_near(o->low, o->high, bytes);
+    o->region = map_near(o->low, o->high, bytes, o->entry != 0);
     if (!o->region) {
-        for (uint32_t i = 0; i < o->function_count; i++)
-            o->functions[i].refusal = CORE_REFUSAL_NO_REACH;
+        refuse_all(o, CORE_REFUSAL_NO_REACH);
         return false;
     }
     o->region_end = o->region + bytes;
@@ -354,9 +363,7 @@ void stem_patch_all(struct stem_object *o)
 {
     uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
     if (sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC))) {
-        for (uint32_t i = 0; i < o->function_count; i++)
-            o->functions[i].refusal = CORE_REFUSAL_NO_REACH;
-        stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count);
+        refuse_all(o, CORE_REFUSAL_NO_REACH);
         return;
     }
     uint32_t patched = 0;
@@ -385,7 +392,7 @@ void stem_patch_loader_hook(uintptr_t r_brk)
         stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, 1);
         return;
     }
-    uint8_t *near = map_near(r_brk, r_brk, 4096);
+    uint8_t *near = map_near(r_brk, r_brk, 4096, false);
     uintptr_t page = (uintptr_t)at & ~4095ul;
     if (!near || sys_failed(sys_call3(SYS_mprotect, page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC)))
         return;

@@ -43,7 +43,8 @@ void stem_disarm(const char *why)
 
 static void *map_page(long fd)
 {
-    long p = sys_call6(SYS_mmap, 0, sizeof(struct wire_control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    long p = sys_call6(SYS_mmap, stem_pages_place(sizeof(struct wire_control)), sizeof(struct wire_control),
+                       PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (sys_failed(p))
         return NULL;
     const struct wire_control *page = (const void *)p;
@@ -93,8 +94,8 @@ static uint8_t *tables_next, *tables_end;
 static bool map_gs(bool with_shadow)
 {
     const size_t shadow = with_shadow ? 1ull << 44 : 0; /* an eighth of the 47-bit address space */
-    long p = sys_call6(SYS_mmap, 0, TABLES_BYTES + shadow, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long p = sys_call6(SYS_mmap, stem_pages_place(TABLES_BYTES + shadow), TABLES_BYTES + shadow,
+                       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(p))
         return false;
     sys_call3(SYS_madvise, p, TABLES_BYTES + shadow, MADV_DONTDUMP);
@@ -128,8 +129,8 @@ static void find_thread_offset(void)
 
 static bool make_resume_exit(void)
 {
-    long p =
-        sys_call6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long p = sys_call6(SYS_mmap, stem_pages_place(4096), 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (sys_failed(p))
         return false;
     uint8_t *at = (uint8_t *)p;

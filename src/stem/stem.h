@@ -21,6 +21,8 @@
 
 /* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
 
+/* An address, used only as a hint, where a mapping of ours of this size does not get in the application's way. */
+uintptr_t stem_pages_place(size_t bytes);
 /* Fresh zeroed pages, never returned to libc. Returns NULL when the kernel refuses. `bytes` is rounded up. */
 void *stem_pages_map(size_t bytes);
 void stem_pages_unmap(void *pages, size_t bytes);

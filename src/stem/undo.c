@@ -46,7 +46,7 @@ static uint64_t map_ring(void)
 {
     /* Room for alignment, then shared pages at the aligned place, the alias behind them, and private pages for copies. */
     size_t whole = 2 * RING_BYTES + ALIAS_BYTES + COPIES_BYTES;
-    long room = sys_call6(SYS_mmap, 0, whole, PROT_READ | PROT_WRITE,
+    long room = sys_call6(SYS_mmap, stem_pages_place(whole), whole, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(room))
         return 0;
