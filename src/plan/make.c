@@ -97,7 +97,8 @@ static uint32_t quantum_for(uint32_t quanta)
 }
 
 /* How many tokens each function gets: the risk's, all of them for cold code, or what the budget allows. */
-static void give_tokens(struct plan *plan, struct columns *c, const struct plan_options *options)
+static int give_tokens(struct base_error *error, struct plan *plan, struct columns *c,
+                       const struct plan_options *options)
 {
     double fair = plan->total_work / plan->members;
     plan->quanta = options->quanta ? options->quanta
@@ -105,15 +106,25 @@ static void give_tokens(struct plan *plan, struct columns *c, const struct plan_
     if (!plan->quantum_ms)
         plan->quantum_ms = quantum_for(plan->quanta);
     double *share = plan_allocate(c->count, sizeof *share);
+    double used = 0;
     if (options->size == PLAN_SIZE_BUDGET) {
         double *overhead = plan_allocate(c->count, sizeof *overhead);
         uint32_t *order = plan_allocate(c->count, sizeof *order);
         for (size_t f = 0; f < c->count; f++)
             overhead[f] = overhead_of(plan, &plan->functions[f], options->constants);
-        model_budget(share, order, overhead, c->risk, c->count, options->budget_percent / 100,
-                     1.0 / plan->members);
+        used = model_budget(share, order, overhead, c->risk, c->count, options->budget_percent / 100,
+                            1.0 / plan->members);
         free(overhead);
         free(order);
+    }
+    /* A budget below that leaves code that nobody watches at some moments; better told than done. */
+    if (used > options->budget_percent / 100 * (1 + 1e-9)) {
+        free(share);
+        return base_fail(
+            error, BASE_EXIT_USAGE,
+            "to watch every function by one of %u members always slows each down by %.3g%%; allow that much with "
+            "--budget, or have about %.0f members",
+            plan->members, 100 * used, ceil(plan->members * 100 * used / options->budget_percent));
     }
     uint64_t all = (uint64_t)plan->members * plan->quanta;
     for (size_t f = 0; f < c->count; f++) {
@@ -128,6 +139,7 @@ static void give_tokens(struct plan *plan, struct columns *c, const struct plan_
         function->everyone = c->tokens[f] == all;
     }
     free(share);
+    return 0;
 }
 
 static void divide(struct plan *plan, const struct columns *c)
@@ -237,7 +249,8 @@ int plan_make(struct base_error *error, struct plan *plan, const struct profile 
         plan->functions[f].demand = columns.demand[f];
     }
     mark_cold(plan, options->cold_percent);
-    give_tokens(plan, &columns, options);
+    if (give_tokens(error, plan, &columns, options))
+        goto out;
     divide(plan, &columns);
     predict(plan, &columns, options);
     status = 0;
