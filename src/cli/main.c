@@ -10,6 +10,7 @@ static const struct base_action commands[] = {
     {"status", "show the members of a community and how they are", cli_status},
     {"faults", "list the faults that members have met", cli_faults},
     {"vaccines", "list the functions that the community protects", cli_vaccines},
+    {"bench", "measure what supervision costs on this machine", cli_bench},
     {"completion", "print the completion script of a shell", cli_completion},
     {"plan", "divide a profiled program into slices", cli_plan},
     {"profile", "what each function of a program costs", cli_profile},

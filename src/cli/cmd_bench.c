@@ -1,0 +1,134 @@
+/* testudo bench: measures what supervision costs on this machine, and shows the figures. */
+#include "base/base.h"
+#include "bench/bench.h"
+#include "cli/cli.h"
+#include "report/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool json, peers, cold;
+static const char *out, *only, *levels, *cache, *profile, *constants;
+static int64_t runs, requests, concurrency;
+static double scale;
+static int server;
+
+static const char *const servers[] = {"apache", "nginx", "redis"};
+
+/* Options that all share. */
+#define OUT BASE_TEXT("out", 'o', "DIR", &out, NULL, "also write CSV, Markdown, SVG and PNG into DIR")
+#define CACHE                                                                                                \
+    BASE_TEXT("cache", 0, "DIR", &cache, NULL,                                                               \
+              "folder of the generated inputs; without it in the user's cache")
+#define SCALE                                                                                                \
+    BASE_REAL("scale", 0, "F", &scale, "0", 0, 1000,                                                         \
+              "size of the inputs; 1: a native run takes seconds (0: the benchmark's own choice)")
+
+static const struct base_option engine_options[] = {
+    OUT,
+    BASE_INTEGER("runs", 'r', "N", &runs, "5", 1, 1000,
+                 "turns; in each, every program runs once in every way"),
+    BASE_TEXT(
+        "only", 0, "LIST", &only, NULL,
+        "these programs: comma-separated patterns of bzip2, bunzip2, gzip, xz, lua5.4, sqlite3, jq, perl, redis"),
+    BASE_TEXT(
+        "levels", 0, "LIST", &levels, "off,translate,check,full",
+        "comma-separated: off, translate, check, full; check-stacks and full-stacks also record allocation stacks"),
+    BASE_FLAG("peers", 0, &peers, "also under valgrind, without a tool and with memcheck"),
+    SCALE,
+    CACHE,
+    BASE_JSON(&json),
+    BASE_END,
+};
+
+static const struct {
+    const char *summary, *description, *example;
+    int (*run)(struct base_error *, struct bench_result *, const struct bench_options *);
+    const struct base_option *options;
+} benches[] = {
+    {"run programs at every level and compare with native",
+     "CPU time of unmodified programs, supervised as a whole, over their native CPU time. Programs that are not installed are "
+     "left out by name. A run whose output differs from the native one has failed and gives no ratio. TESTUDO_KNOBS switches "
+     "single optimisations off.",
+     "testudo bench engine --runs 3 --only 'lua5.4,sqlite3' --out results\n", bench_engine, engine_options},
+};
+
+static const struct base_action actions[] = {
+    {"engine", "run programs at every level and compare with native", NULL},
+    {0},
+};
+
+static void on_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct report_progress *progress = context;
+    progress->total = total;
+    report_progress_step(progress, done);
+}
+
+static int show(struct base_error *error, const struct bench_result *result)
+{
+    if (json) {
+        char *text = bench_result_json(result);
+        puts(text ? text : "{}");
+        free(text);
+    } else {
+        bench_result_print(stdout, result, false);
+    }
+    fflush(stdout);
+    return out ? bench_result_save(error, result, out) : 0;
+}
+
+static int bench(int argc, char **argv)
+{
+    size_t which = 0;
+    while (strcmp(actions[which].name, argv[0]) != 0)
+        which++;
+    char name[64];
+    snprintf(name, sizeof name, "bench %s", argv[0]);
+    const struct base_command command = {.name = name,
+                                         .summary = benches[which].summary,
+                                         .description = benches[which].description,
+                                         .example = benches[which].example,
+                                         .options = benches[which].options};
+    struct base_args args;
+    struct base_error error;
+    int status = base_options_parse(&command, &args, argc, argv);
+    if (status >= 0)
+        return status;
+    struct report_progress progress = {.label = name};
+    const struct bench_options options = {.runs = (unsigned)runs,
+                                          .only = only,
+                                          .levels = levels,
+                                          .peers = peers,
+                                          .scale = scale,
+                                          .cache = cache,
+                                          .server = servers[server],
+                                          .profile = profile,
+                                          .constants = constants,
+                                          .requests = (unsigned)requests,
+                                          .concurrency = (unsigned)concurrency,
+                                          .cold = cold,
+                                          .progress = on_progress,
+                                          .context = &progress};
+    struct bench_result result = {0};
+    int failed = benches[which].run(&error, &result, &options);
+    report_progress_end(&progress);
+    if (!failed)
+        failed = show(&error, &result);
+    bench_result_free(&result);
+    return failed ? base_fail_exit(&error) : BASE_EXIT_OK;
+}
+
+int cli_bench(int argc, char **argv)
+{
+    struct base_action menu_actions[16] = {{0}};
+    for (size_t i = 0; actions[i].name; i++)
+        menu_actions[i] = (struct base_action){actions[i].name, benches[i].summary, bench};
+    const struct base_menu menu = {
+        .name = "bench",
+        .summary = "Measure what supervision costs on this machine.",
+        .example = "testudo bench engine --runs 3 --out results\n",
+        .actions = menu_actions,
+    };
+    return base_menu_run(&menu, argc, argv);
+}
