@@ -153,6 +153,12 @@ struct stem_fde {
     const uint8_t *record;
 };
 
+/* Code outside a function's main part that only the function jumps into. */
+struct stem_fragment {
+    uint32_t offset, bytes;
+    struct stem_function *function;
+};
+
 enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUB_EXOTIC, STUBS };
 
 struct stem_object {
@@ -176,6 +182,8 @@ struct stem_object {
     const int32_t *fde_table;        /* pairs: code address, FDE address, relative to eh_frame_hdr; sorted */
     struct stem_function *functions; /* sorted by offset */
     uint32_t function_count;
+    struct stem_fragment *fragments; /* sorted by offset */
+    uint32_t fragment_count;
     /* code cache region, within 2 GiB of the whole object */
     uint8_t *region, *region_end;
     uint8_t *next;            /* next free byte */

@@ -52,7 +52,11 @@ static struct stem_function *function_of(struct stem_object **object, uintptr_t 
     *object = stem_object_of(application_pc);
     if (!*object)
         return NULL;
-    uint32_t offset = (uint32_t)(application_pc - (*object)->base);
+    const struct stem_object *o = *object;
+    uint32_t offset = (uint32_t)(application_pc - o->base);
+    for (uint32_t i = 0; i < o->fragment_count; i++)
+        if (offset - o->fragments[i].offset < o->fragments[i].bytes)
+            return o->fragments[i].function;
     return stem_function_containing(*object, offset);
 }
 

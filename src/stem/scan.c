@@ -15,9 +15,11 @@ struct scan {
     struct stem_object *object;
     struct stem_fde *fdes;
     uint32_t count;
-    uint8_t *seen; /* bits per FDE */
+    uint8_t *seen;    /* bits per FDE */
+    uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
-enum { SEEN_CALLED = 1, SEEN_JUMPED = 2 };
+enum { NONE = 0xffffffff };
+enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, FRAGMENT = 0xff };
 
 static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
 {
@@ -40,11 +42,30 @@ static void mark_called(void *context, uint32_t offset)
         s->seen[i] |= SEEN_CALLED;
 }
 
-static void mark_jump(struct scan *s, uint32_t from, uint32_t offset)
+static uint32_t fde_holding(const struct scan *s, uint32_t offset)
 {
-    int32_t i = fde_starting_at(s, offset);
-    if (i >= 0 && from - s->fdes[i].offset >= s->fdes[i].bytes)
-        s->seen[i] |= SEEN_JUMPED;
+    uint32_t low = 0, high = s->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (s->fdes[middle].offset <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && offset - s->fdes[low - 1].offset < s->fdes[low - 1].bytes ? low - 1 : NONE;
+}
+
+/* A jump from one FDE into another. A function that is called as well stays one. */
+static void mark_jump(struct scan *s, uint32_t from, uint32_t to)
+{
+    if (from == NONE || to - s->fdes[from].offset < s->fdes[from].bytes)
+        return;
+    uint32_t into = fde_holding(s, to);
+    if (into == NONE)
+        return;
+    s->seen[into] |= SEEN_JUMPED;
+    if (s->parent[into] == NONE)
+        s->parent[into] = from;
 }
 
 static int32_t rel32(const uint8_t *p)
@@ -57,53 +78,97 @@ static int32_t rel32(const uint8_t *p)
 static void scan_code(struct scan *s)
 {
     const uint8_t *code = (const uint8_t *)s->object->code_low, *end = (const uint8_t *)s->object->code_high;
-    uint32_t start = (uint32_t)(s->object->code_low - s->object->base);
+    uint32_t start = (uint32_t)(s->object->code_low - s->object->base), next = 0, current = NONE;
     for (const uint8_t *p = code; p + 7 <= end; p++) {
         uint32_t here = start + (uint32_t)(p - code);
         uint8_t b = *p;
+        if (current != NONE && here - s->fdes[current].offset >= s->fdes[current].bytes)
+            current = NONE;
+        if (next < s->count && here >= s->fdes[next].offset)
+            current = next++;
+        if (!s->object->base && (uint32_t)rel32(p) - start < end - code)
+            mark_called(
+                s, (uint32_t)rel32(p)); /* an absolute address: only programs at a fixed place have these */
         if (b == 0xe8)
             mark_called(s, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
             mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
         else if (b == 0xe9)
-            mark_jump(s, here, here + 5 + (uint32_t)rel32(p + 1));
+            mark_jump(s, current, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x0f && (p[1] & 0xf0) == 0x80)
-            mark_jump(s, here, here + 6 + (uint32_t)rel32(p + 2));
+            mark_jump(s, current, here + 6 + (uint32_t)rel32(p + 2));
         else if ((b & 0xf0) == 0x70 || b == 0xeb)
-            mark_jump(s, here, here + 2 + (uint32_t)(int8_t)p[1]);
+            mark_jump(s, current, here + 2 + (uint32_t)(int8_t)p[1]);
+    }
+}
+
+/* Pointers in the data of a program at a fixed place need no relocation: every word that could be one counts. */
+static void scan_data(struct scan *s)
+{
+    const struct stem_object *o = s->object;
+    uint64_t word;
+    for (uintptr_t at = o->low & ~7ul; at + 8 <= o->high; at += 8) {
+        if (at >= (o->code_low & ~7ul) && at < o->code_high)
+            continue;
+        if (!stem_safe_read(&word, at))
+            at |= 4088; /* a hole between segments: on with the next page */
+        else if (word >= o->code_low && word < o->code_high)
+            mark_called(s, (uint32_t)word);
+    }
+}
+
+/* Remembers which function each fragment belongs to, for reports: the one that jumps into it, perhaps through another. */
+static void keep_fragments(struct stem_object *o, const struct scan *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        count += s->seen[i] == FRAGMENT;
+    o->fragments = count ? stem_arena(count * sizeof *o->fragments) : NULL;
+    for (uint32_t i = 0; o->fragments && i < s->count; i++) {
+        uint32_t owner = s->parent[i];
+        for (int depth = 0; owner != NONE && s->seen[owner] == FRAGMENT && depth < 4; depth++)
+            owner = s->parent[owner];
+        if (s->seen[i] != FRAGMENT || owner == NONE || s->seen[owner] == FRAGMENT)
+            continue;
+        o->fragments[o->fragment_count++] = (struct stem_fragment){
+            s->fdes[i].offset, s->fdes[i].bytes, stem_function_at(o, s->fdes[owner].offset)};
     }
 }
 
 void stem_scan_functions(struct stem_object *o)
 {
     struct scan s = {.object = o};
-    size_t scratch = o->fde_count * (sizeof *s.fdes + 1);
+    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 1);
     s.fdes = stem_pages_map(scratch);
     if (!s.fdes)
         return;
-    s.seen = (uint8_t *)(s.fdes + o->fde_count);
+    s.parent = (uint32_t *)(s.fdes + o->fde_count);
+    s.seen = (uint8_t *)(s.parent + o->fde_count);
     for (uint32_t i = 0; i < o->fde_count; i++) {
         struct stem_fde *fde = &s.fdes[s.count];
         if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
             !stem_fde_is_plt(fde, o) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
-            s.count++;
+            s.parent[s.count++] = NONE;
     }
     stem_object_each_pointer(o, mark_called, &s);
+    if (!o->base)
+        scan_data(&s);
     scan_code(&s);
     uint32_t entries = 0;
     for (uint32_t i = 0; i < s.count; i++)
         if ((s.seen[i] == SEEN_JUMPED) || !stem_cfi_begins_as_function(o, &s.fdes[i]))
-            s.seen[i] = 0xff;
+            s.seen[i] = FRAGMENT;
         else
             entries++;
     o->functions = stem_arena(entries * sizeof *o->functions);
     for (uint32_t i = 0; o->functions && i < s.count; i++)
-        if (s.seen[i] != 0xff) {
+        if (s.seen[i] != FRAGMENT) {
             struct stem_function *f = &o->functions[o->function_count++];
             f->offset = s.fdes[i].offset;
             f->bytes = s.fdes[i].bytes;
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
         }
+    keep_fragments(o, &s);
     stem_pages_unmap(s.fdes, scratch);
 }
