@@ -11,6 +11,7 @@
 
 int cli_bench(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_demo(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_community(int argc, char **argv);
 int cli_completion(int argc, char **argv);

@@ -4,6 +4,7 @@
 
 static const struct base_action commands[] = {
     {"check", "run a program and find its memory faults", cli_check},
+    {"demo", "show a community over a real Apache, attacked and immunised", cli_demo},
     {"doctor", "say whether this machine and a program can be supervised", cli_doctor},
     {"run", "run a program as a member of a community", cli_run},
     {"community", "make, serve and join a community", cli_community},
