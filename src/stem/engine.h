@@ -97,6 +97,7 @@ enum stem_insn_flags {
     INSN_SHORT_ONLY = 1 << 7,      /* jrcxz, loop: no rel32 form */
     INSN_UNSUPPORTED = 1 << 8,     /* decoded, but not carried over */
     INSN_SETS_FRAME = 1 << 9,      /* mov rbp, rsp */
+    INSN_ABI_CALL = 1 << 12,       /* through PLT or GOT */
     INSN_EXOTIC = 1 << 11,         /* its accesses are found at run time (exotic.c) */
 };
 
@@ -139,6 +140,7 @@ struct stem_function {
     uint32_t index;         /* on the control page */
     uint8_t refusal;
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
+    bool abi_only;         /* no direct call of its own object reaches it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */

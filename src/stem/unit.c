@@ -153,6 +153,19 @@ static bool take_tables(struct stem_unit *u)
     return true;
 }
 
+/* mcount and its like save everything, and their callers rely on it. */
+static bool calls_by_abi(const struct stem_object *o, const struct stem_insn *insn)
+{
+    uint32_t slot = 0;
+    if (insn->kind == INSN_CALL)
+        slot = stem_object_plt_slot(o, insn->target);
+    else if (insn->flags & INSN_HAS_MEM && insn->mem.rip_relative)
+        slot = (uint32_t)insn->mem.disp;
+    const char *name = slot ? stem_object_got_name((struct stem_object *)o, slot) : NULL;
+    return name && !core_glob("*mcount*", name) && !core_glob("*fentry*", name) &&
+           !core_glob("__tls_get*", name);
+}
+
 /* The stack pointer, or a frame pointer where the call-frame information says that rbp is one. */
 static void find_own_frame(struct stem_unit *u)
 {
@@ -181,8 +194,11 @@ static void find_own_frame(struct stem_unit *u)
         if (insn->flags & INSN_FRAME_ESCAPES ||
             (frame && insn->flags & INSN_HAS_MEM && insn->mem.index != NO_REGISTER))
             u->frame_escapes = true;
-        if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT)
+        if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT) {
             u->has_call = true;
+            if (calls_by_abi(u->object, insn))
+                insn->flags |= INSN_ABI_CALL;
+        }
         if (insn->flags & (INSN_STRING | INSN_EXOTIC) ||
             (insn->flags & INSN_HAS_MEM && insn->mem.is_write && !(insn->flags & INSN_OWN_FRAME)))
             u->has_log = true;
