@@ -63,8 +63,7 @@ static uint64_t translate_one(void *argument)
 /* The way a call takes when the function stays native: the gate's copy of the displaced instructions. */
 static uint64_t native_entry(const struct stem_function *f)
 {
-    enum { GATE_TEST_BYTES = 7 + 2 + 2 }; /* cmp, je, ja */
-    return (uint64_t)f->gate + GATE_TEST_BYTES;
+    return (uint64_t)f->gate_native;
 }
 
 uint64_t stem_dispatch_translate(uint32_t word)

@@ -10,8 +10,6 @@
 
 #include "stem/stem.h"
 
-#include <string.h> /* declarations; pages.c has the functions */
-
 /* ---- registers and flags as one mask ------------------------------------------------------------------- */
 
 enum stem_register {
@@ -140,11 +138,12 @@ struct stem_function {
     uint32_t index;         /* on the control page */
     uint8_t refusal;
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
-    bool abi_only;         /* no direct call of its own object reaches it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */
     struct stem_link *links;        /* calls to be led there */
+    int32_t *gate_monitor;          /* aligned rel32 of its jump to the monitored translation */
+    const uint8_t *gate_native;     /* its native way */
     uint8_t *gate;                  /* entry of the gate: level test */
     uint8_t *gate_cached[FLAVOURS]; /* its tail that goes to the cache whatever the level */
     core_cache_pc *slot[FLAVOURS];  /* where that tail jumps: translator stub, then translated code */

@@ -6,21 +6,17 @@
    of the unit's tables; that every register matters there covers them.
 
    A call through the PLT or the GOT is different: who is called is not known when the code is made, so that the ABI holds. The callee
-   reads the argument registers and may change every caller-saved one. Likewise a function that nobody in its object
-   calls directly returns by the ABI. */
+   reads the argument registers and may change every caller-saved one. */
 #include "stem/engine.h"
 
 enum {
     ARGUMENTS = 1 << RDI | 1 << RSI | 1 << RDX | 1 << RCX | 1 << R8 | 1 << R9 | 1 << RAX | 1 << R10,
-    RESULTS = 1 << RAX | 1 << RDX,
 };
 
-static uint32_t before(const struct stem_insn *insn, uint32_t after, bool returns_by_abi)
+static uint32_t before(const struct stem_insn *insn, uint32_t after)
 {
     if (insn->flags & INSN_ABI_CALL)
         return (after & ALL_REGISTERS & ~(uint32_t)CALLER_SAVED) | ARGUMENTS | insn->uses;
-    if (insn->kind == INSN_RETURN && returns_by_abi)
-        return (ALL_REGISTERS & ~(uint32_t)CALLER_SAVED) | RESULTS;
     switch (insn->kind) {
     case INSN_CALL:
     case INSN_CALL_INDIRECT:
@@ -56,7 +52,7 @@ void stem_liveness(struct stem_unit *u)
                 live = live_at(u, block->next);
             block->live_out = live;
             for (uint32_t i = block->end; i-- > block->first;) {
-                live = before(&u->insns[i], live, u->function->abi_only);
+                live = before(&u->insns[i], live);
                 if (i == block->first && live != u->insns[i].live)
                     changed = true;
                 u->insns[i].live = live;

@@ -1,5 +1,6 @@
 /* Memory of the runtime's own: pages from the kernel, a bump arena over them, and the four functions that the
    compiler may call by itself. */
+#define STEM_DEFINES_MEMORY_FUNCTIONS
 #include "stem/stem.h"
 #include "stem/sys.h"
 

@@ -4,8 +4,8 @@
    where a call goes. The patch leads to the function's gate:
 
        cmp byte [level], 1
-       je  monitor          -> jmp [slot]: translated code, or at first the translator
-       ja  protect          -> jmp [slot]
+       ja  protect          -> jmp [slot]: translated code, or at first the translator
+       je  monitor          -> translated code, or at first jmp [slot]
        the instructions that the patch displaced, moved; jmp back behind them
 
    Preferred patch: a 2-byte jump into 5 bytes of padding before the entry, where the jump to the gate stands. Else a
@@ -268,10 +268,9 @@ static uint32_t room_after(const struct stem_object *o, const struct stem_functi
 /* ---- gates ---------------------------------------------------------------------------------------------------- */
 
 static void emit_gate_tail(const struct stem_object *o, struct stem_function *f, enum stem_flavour flavour,
-                           uint8_t *jump_field, stem_cursor *p)
+                           stem_cursor *p)
 {
     f->gate_cached[flavour] = *p;
-    jump_field[0] = (uint8_t)(*p - (jump_field + 1));
     stem_emit_jump_through(p, f->slot[flavour]);
     /* Until it is translated the slot leads here: which function and flavour, then the translator. */
     f->slot[flavour]->v = (uintptr_t)*p;
@@ -326,10 +325,13 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     p += 4;
     stem_emit_rel32(p - 4, o->levels + (f - o->functions), 1);
     stem_emit_byte(&p, WIRE_LEVEL_MONITOR);
-    stem_emit_byte(&p, 0x74); /* je */
-    uint8_t *to_monitor = p++;
     stem_emit_byte(&p, 0x77); /* ja */
     uint8_t *to_protect = p++;
+    stem_emit_bytes(&p, "\x90\x0f\x84",
+                    3); /* nop, for alignment; je, led to the translation once there is one */
+    f->gate_monitor = (int32_t *)p;
+    p += 4;
+    f->gate_native = p;
     bool falls_through = true;
     for (unsigned i = 0; i < count; i++) {
         if (!relocate(&p, &insns[i], entry + (insns[i].offset - f->offset), o)) {
@@ -342,8 +344,10 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     }
     if (falls_through)
         stem_emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
-    emit_gate_tail(o, f, FLAVOUR_MONITOR, to_monitor, &p);
-    emit_gate_tail(o, f, FLAVOUR_PROTECT, to_protect, &p);
+    stem_emit_rel32((uint8_t *)f->gate_monitor, p, 0);
+    emit_gate_tail(o, f, FLAVOUR_MONITOR, &p);
+    *to_protect = (uint8_t)(p - (to_protect + 1));
+    emit_gate_tail(o, f, FLAVOUR_PROTECT, &p);
     o->next = p;
     memcpy(f->original, entry, sizeof f->original);
     f->patched_bytes = (uint8_t)wanted;

@@ -19,7 +19,7 @@ struct scan {
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
 enum { NONE = 0xffffffff };
-enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, SEEN_DIRECT = 4, FRAGMENT = 0xff };
+enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, FRAGMENT = 0xff };
 
 static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
 {
@@ -40,13 +40,6 @@ static void mark_called(void *context, uint32_t offset)
     int32_t i = fde_starting_at(s, offset);
     if (i >= 0)
         s->seen[i] |= SEEN_CALLED;
-}
-
-static void mark_direct(struct scan *s, uint32_t offset)
-{
-    int32_t i = fde_starting_at(s, offset);
-    if (i >= 0)
-        s->seen[i] |= SEEN_CALLED | SEEN_DIRECT;
 }
 
 static uint32_t fde_holding(const struct scan *s, uint32_t offset)
@@ -97,7 +90,7 @@ static void scan_code(struct scan *s)
             mark_called(
                 s, (uint32_t)rel32(p)); /* an absolute address: only programs at a fixed place have these */
         if (b == 0xe8)
-            mark_direct(s, here + 5 + (uint32_t)rel32(p + 1));
+            mark_called(s, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
             mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
         else if (b == 0xe9)
@@ -173,7 +166,6 @@ void stem_scan_functions(struct stem_object *o)
             struct stem_function *f = &o->functions[o->function_count++];
             f->offset = s.fdes[i].offset;
             f->bytes = s.fdes[i].bytes;
-            f->abi_only = !(s.seen[i] & (SEEN_DIRECT | SEEN_JUMPED));
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
         }

@@ -19,6 +19,15 @@
 #include "core/core.h"
 #include "wire/wire.h"
 
+#include <string.h> /* declarations; pages.c has the functions */
+
+/* Freestanding, the compiler would call these even for four bytes. */
+#ifndef STEM_DEFINES_MEMORY_FUNCTIONS
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define memcmp __builtin_memcmp
+#endif
+
 /* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
 
 /* An address, used only as a hint, where a mapping of ours of this size does not get in the application's way. */

@@ -209,6 +209,9 @@ static struct stem_translation *publish(struct stem_emitter *e)
     if (e->flavour == FLAVOUR_MONITOR && !stem_knob(e, CORE_KNOB_NO_LINKS)) {
         e->function->linked = e->code;
         stem_control_link(e->function, e->code);
+        __atomic_store_n(e->function->gate_monitor,
+                         (int32_t)(e->body - (const uint8_t *)(e->function->gate_monitor + 1)),
+                         __ATOMIC_RELEASE);
     }
     stem_count(CORE_COUNTER_TRANSLATIONS, 1);
     stem_count(CORE_COUNTER_TRANSLATED_BYTES, (uint64_t)(e->p - e->code));
