@@ -65,101 +65,28 @@ int demo_profile(struct base_error *error, struct demo_stage *stage, char *profi
                         (char *[]){stage->self, "profile", "import", "callgrind", file, "-o", profile, NULL});
 }
 
-static void take_slice(struct demo_slices *slices, const json_t *row, const char *const functions[3])
-{
-    size_t i;
-    const json_t *entry;
-    unsigned member = (unsigned)json_integer_value(json_object_get(row, "member"));
-    if (member >= DEMO_MEMBERS_MAX)
-        return;
-    slices->loads[member] = json_number_value(json_object_get(row, "load"));
-    slices->sizes[member] = (unsigned)json_array_size(json_object_get(row, "slice"));
-    json_array_foreach(json_object_get(row, "slice"), i, entry)
-    {
-        const char *name = json_string_value(json_object_get(entry, "function"));
-        for (unsigned a = 0; a < 3; a++)
-            if (name && strcmp(name, functions[a]) == 0) {
-                bool whole = json_integer_value(json_object_get(entry, "quanta")) >= slices->quanta;
-                *(whole ? &slices->holds[a] : &slices->turns[a]) |= 1u << member;
-            }
-    }
-}
-
-static int take_plan(struct base_error *error, struct demo_slices *slices, const char *text,
-                     const char *const functions[3])
+static int take_plan(struct base_error *error, struct demo_slices *slices, const char *text)
 {
     json_t *plan = json_loads(text, 0, NULL);
-    const json_t *row;
-    size_t i;
     if (!plan)
         return base_fail(error, BASE_EXIT_FAILURE, "testudo plan --json does not write JSON");
     *slices = (struct demo_slices){0};
     slices->expected_victims = json_number_value(json_object_get(plan, "expected_victims"));
     slices->slice_percent = json_number_value(json_object_get(plan, "slice_percent"));
     slices->functions = (unsigned)json_array_size(json_object_get(plan, "functions"));
-    slices->quanta = (unsigned)json_integer_value(json_object_get(plan, "quanta"));
-    json_array_foreach(json_object_get(plan, "functions"), i, row)
-    {
-        const char *name = json_string_value(json_object_get(row, "name"));
-        for (unsigned a = 0; a < 3; a++)
-            if (name && strcmp(name, functions[a]) == 0)
-                slices->everyone[a] = json_is_true(json_object_get(row, "everyone"));
-    }
-    json_array_foreach(json_object_get(plan, "members_table"), i, row) take_slice(slices, row, functions);
-    double total = json_number_value(json_object_get(plan, "total_work"));
-    for (unsigned m = 0; m < DEMO_MEMBERS_MAX; m++)
-        slices->loads[m] = total > 0 ? 100 * slices->loads[m] / total : 0;
     json_decref(plan);
     return 0;
-}
-
-/* Slices rotate from member to member with the epoch, and members take the epoch from the clock: the plan is asked for the
-   one that is now. */
-static int table_of_now(struct base_error *error, char **text, char *const argv[], const char *plan)
-{
-    json_t *made = json_loads(plan, 0, NULL);
-    uint64_t epoch_ms = (uint64_t)json_integer_value(json_object_get(made, "quanta")) *
-                        (uint64_t)json_integer_value(json_object_get(made, "quantum_ms"));
-    json_decref(made);
-    if (!epoch_ms)
-        return base_fail(error, BASE_EXIT_FAILURE, "testudo plan --json does not say how long an epoch is");
-    char epoch[32], *again[24];
-    unsigned count = 0;
-    for (; argv[count]; count++)
-        again[count] = argv[count];
-    snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)(base_realtime_ns() / 1000000 / epoch_ms));
-    again[count++] = "--epoch";
-    again[count++] = epoch;
-    again[count] = NULL;
-    return demo_command(error, text, again);
 }
 
 int demo_plan(struct base_error *error, struct demo_stage *stage, struct demo_slices *slices,
               const char *profile, const char *community, unsigned members, const char *policy,
               const char *const functions[3])
 {
-    char count[16], manifest[DEMO_PATH + 32], *made = NULL, *now = NULL;
+    char count[16], manifest[DEMO_PATH + 32], *text = NULL;
     snprintf(count, sizeof count, "%u", members);
     snprintf(manifest, sizeof manifest, "%s/manifest", community);
     /* Apache's own code: libraries that it hardly touches would only lengthen the list. A quantum of an hour: slices
        hold still while the story is told. 2 percent: a profile of so few requests has little that is colder. */
-    char *const table[] = {stage->self,
-                           "plan",
-                           (char *)profile,
-                           "--members",
-                           count,
-                           "--policy",
-                           (char *)policy,
-                           "--objects",
-                           "apache2,mod_*,libapr*",
-                           "--quantum",
-                           "3600000",
-                           "--cold",
-                           "2",
-                           "--json",
-                           "--top",
-                           "0",
-                           NULL};
     char *const make[] = {stage->self,
                           "plan",
                           (char *)profile,
@@ -179,11 +106,10 @@ int demo_plan(struct base_error *error, struct demo_stage *stage, struct demo_sl
                           "-o",
                           manifest,
                           NULL};
-    int result = demo_command(error, &made, make);
-    result = result ? result : table_of_now(error, &now, table, made);
-    result = result ? result : take_plan(error, slices, now, functions);
-    free(made);
-    free(now);
+    int result = demo_command(error, &text, make);
+    result = result ? result : take_plan(error, slices, text);
+    result = result ? result : demo_slices(error, slices, manifest, functions);
+    free(text);
     return result ? result
                   : demo_command(
                         error, NULL,

@@ -101,11 +101,10 @@ struct demo_load *demo_load_start(unsigned port);
 /* Out: requests answered and not. */
 void demo_load_end(struct demo_load *load, unsigned long *answered, unsigned long *failed);
 
-/* ---- profile and plan (plan.c) ---- */
+/* ---- profile and plan (plan.c, slices.c) ---- */
 
 /* Who watches what. */
 struct demo_slices {
-    unsigned quanta;   /* of an epoch */
     unsigned holds[3]; /* by attack: bit m: the slice of member m holds its function, all the time */
     unsigned turns[3]; /* the same, but for a part of the time */
     bool everyone[3];  /* everybody watches it: it is cold code */
@@ -117,6 +116,9 @@ struct demo_slices {
 
 /* Records what Apache does for ordinary visitors. Out: `profile`, a path (DEMO_PATH). Returns 0 or -1. */
 int demo_profile(struct base_error *error, struct demo_stage *stage, char *profile);
+/* Adds who holds what, and who holds the `functions`, from a manifest. Returns 0 or -1. */
+int demo_slices(struct base_error *error, struct demo_slices *slices, const char *manifest,
+                const char *const functions[3]);
 /* Plans for `members` by `policy` ("paper" or "cold") and publishes the manifest to a community. */
 int demo_plan(struct base_error *error, struct demo_stage *stage, struct demo_slices *slices,
               const char *profile, const char *community, unsigned members, const char *policy,
