@@ -4,6 +4,7 @@
 #include "member/member.h"
 #include "report/report.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 
 enum { SERVE_MS = 100, LEVEL_BY_POLICY = -1 };
 
-static const char *objects, *functions, *report_path, *stats_path;
+static const char *objects, *functions, *report_path, *sarif_path, *stats_path, *suppress_path;
 static int on_fault, level;
 static int64_t fault_exitcode;
 static bool json;
@@ -29,6 +30,10 @@ static const struct base_option options[] = {
                 "report it and go on; heal: undo the function's effects and let it return an error; or stop "
                 "the program"),
     BASE_TEXT("report", 0, "FILE", &report_path, NULL, "write each fault as a line of JSON to FILE"),
+    BASE_TEXT("sarif", 0, "FILE", &sarif_path, NULL, "write the faults to FILE as SARIF 2.1.0"),
+    BASE_TEXT("suppress", 0, "FILE", &suppress_path, NULL,
+              "do not report the faults that a rule in FILE names, one KIND FUNCTION [OBJECT] a line, each a "
+              "shell pattern; they are counted"),
     BASE_TEXT("stats", 0, "FILE", &stats_path, NULL,
               "write what was supervised, and what refused, to FILE as JSON"),
     BASE_CHOICE(
@@ -61,6 +66,7 @@ static const struct base_command command = {
 struct check {
     struct member *member;
     struct report_tally *tally;
+    struct report_suppressions *suppressions;
     bool colour;
 };
 
@@ -99,9 +105,21 @@ static void print_fault(const struct report_fault *fault, bool colour)
     }
 }
 
+/* What was not reported is said all the same. */
+static void print_suppressed(const struct check *check)
+{
+    if (!json)
+        report_suppressions_text(stderr, check->suppressions);
+    else if (report_suppressions_total(check->suppressions))
+        fprintf(stderr, "{\"suppressed\":%" PRIu64 "}\n", report_suppressions_total(check->suppressions));
+    fflush(stderr);
+}
+
 static void on_found(void *context, const struct report_fault *fault)
 {
     struct check *check = context;
+    if (report_suppressions_match(check->suppressions, fault))
+        return;
     if (report_tally_add(check->tally, fault))
         print_fault(fault, check->colour);
     /* A stopped worker must not leave its master running. */
@@ -109,10 +127,10 @@ static void on_found(void *context, const struct report_fault *fault)
         member_signal(check->member, SIGTERM);
 }
 
-static int write_stats(struct base_error *error, struct member *member)
+static int write_stats(struct base_error *error, const struct check *check)
 {
     struct member_stats stats;
-    member_stats(member, &stats);
+    member_stats(check->member, &stats);
     json_t *refused = json_object();
     for (unsigned i = CORE_REFUSAL_NONE + 1; i < CORE_REFUSAL_COUNT; i++)
         if (stats.refused[i])
@@ -123,6 +141,8 @@ static int write_stats(struct base_error *error, struct member *member)
     json_object_set_new(document, "entries", json_integer(stats.entries));
     json_object_set_new(document, "faults", json_integer((json_int_t)stats.faults));
     json_object_set_new(document, "healed", json_integer((json_int_t)stats.healed));
+    json_object_set_new(document, "suppressed",
+                        json_integer((json_int_t)report_suppressions_total(check->suppressions)));
     json_t *counters = json_object();
     for (unsigned i = 0; i < CORE_COUNTER_COUNT; i++)
         json_object_set_new(counters, core_counter_name(i), json_integer((json_int_t)stats.counters[i]));
@@ -149,6 +169,7 @@ static int supervise(struct base_error *error, struct check *check, char **argv)
     member_stats(check->member, &stats);
     if (!json)
         report_tally_text(stderr, check->tally, stats.counters[CORE_COUNTER_FAULT_SLOTS_FULL]);
+    print_suppressed(check);
     if (report_tally_total(check->tally))
         return (int)fault_exitcode;
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -166,6 +187,10 @@ int cli_check(int argc, char **argv)
     if (on_fault == WIRE_ON_FAULT_HEAL && level != WIRE_MODE_FULL)
         return base_usage(&command,
                           "--on-fault heal needs --level full: what is not undoable cannot be undone");
+    if (on_fault == WIRE_ON_FAULT_STOP && suppress_path)
+        return base_usage(&command,
+                          "--suppress needs --on-fault report or heal: stop ends the program in the "
+                          "fault, before a rule is asked");
 
     /* A report leaves in one piece: the program writes to the same terminal. */
     static char buffer[1 << 16];
@@ -181,16 +206,21 @@ int cli_check(int argc, char **argv)
         .objects = objects,
     };
     const struct member_hooks hooks = {.context = &check, .level = choose_level, .fault = on_found};
-    if (member_vet(&error, args.list[0]) || report_tally_open(&error, &check.tally, report_path))
-        return base_fail_exit(&error);
-    if (member_open(&error, &check.member, &member_options, &hooks)) {
+    if (member_vet(&error, args.list[0]) ||
+        (suppress_path && report_suppressions_read(&error, &check.suppressions, suppress_path)) ||
+        report_tally_open(&error, &check.tally, report_path) ||
+        member_open(&error, &check.member, &member_options, &hooks)) {
         report_tally_close(NULL, check.tally);
+        report_suppressions_free(check.suppressions);
         return base_fail_exit(&error);
     }
     status = supervise(&error, &check, args.list);
-    if (status >= 0 && stats_path && write_stats(&error, check.member))
+    if (status >= 0 && stats_path && write_stats(&error, &check))
+        status = -1;
+    if (status >= 0 && sarif_path && report_sarif_save(&error, check.tally, check.suppressions, sarif_path))
         status = -1;
     int closed = report_tally_close(status >= 0 ? &error : NULL, check.tally);
+    report_suppressions_free(check.suppressions);
     member_close(check.member);
     return status < 0 || closed ? base_fail_exit(&error) : status;
 }

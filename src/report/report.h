@@ -84,6 +84,31 @@ void report_tally_text(FILE *out, const struct report_tally *tally, uint64_t los
    is not whole. */
 int report_tally_close(struct base_error *error, struct report_tally *tally);
 
+/* ---- suppressions: known faults that are not reported (suppress.c, docs/suppressions.md) -------------------- */
+
+struct report_suppressions;
+
+/* Reads a file of rules. Returns 0, or -1 with `error` (BASE_EXIT_INPUT, with the line). Owns: `*list` is the caller's,
+   report_suppressions_free. */
+int report_suppressions_read(struct base_error *error, struct report_suppressions **list, const char *path);
+/* NULL is allowed here and below: no rules. */
+void report_suppressions_free(struct report_suppressions *list);
+/* Whether a rule hides the fault. Counts it by the first rule that does. */
+bool report_suppressions_match(struct report_suppressions *list, const struct report_fault *fault);
+/* Faults hidden so far. */
+uint64_t report_suppressions_total(const struct report_suppressions *list);
+/* What was hidden, a line for each rule that hid something; nothing when none did. */
+void report_suppressions_text(FILE *out, const struct report_suppressions *list);
+/* The same one by one. Returns whether there was another. Out: `text`, `room` bytes. In and out: `at`, starts as 0. */
+bool report_suppressions_said(char *text, size_t room, const struct report_suppressions *list, size_t *at);
+
+/* ---- SARIF (sarif.c) ----------------------------------------------------------------------------------- */
+
+/* Writes the distinct faults of a tally as one SARIF 2.1.0 document, what was suppressed as notes of the run. In:
+   `suppressed` may be NULL. Returns 0, or -1 with `error`. The file is whole or untouched. */
+int report_sarif_save(struct base_error *error, const struct report_tally *tally,
+                      const struct report_suppressions *suppressed, const char *path);
+
 /* ---- terminals ---------------------------------------------------------------------------------------- */
 
 /* Whether emphasis suits `out`: a terminal, and NO_COLOR is not set. */

@@ -173,6 +173,100 @@ static void tally_counts_identical_faults(void **state)
     assert_int_equal(report_tally_close(&error, tally), 0);
 }
 
+/* Reads rules from a text. Returns the list, or NULL with `error`. */
+static struct report_suppressions *rules(struct base_error *error, const char *text, size_t bytes)
+{
+    char path[] = "/tmp/test_rules.XXXXXX";
+    struct report_suppressions *list;
+    close(mkstemp(path));
+    assert_int_equal(base_write_file(error, path, text, bytes), 0);
+    int result = report_suppressions_read(error, &list, path);
+    unlink(path);
+    assert_int_equal(result, list ? 0 : -1);
+    return list;
+}
+
+static bool hides(const char *text, const struct report_fault *fault)
+{
+    struct base_error error;
+    struct report_suppressions *list = rules(&error, text, strlen(text));
+    assert_non_null(list);
+    bool hidden = report_suppressions_match(list, fault);
+    assert_int_equal(report_suppressions_total(list), hidden);
+    report_suppressions_free(list);
+    return hidden;
+}
+
+static void rules_compare_kind_function_and_object(void **state)
+{
+    (void)state;
+    assert_true(hides("heap-overflow parse_record mod_fragile.so", &overflow));
+    assert_true(hides("* 0x1240", &overflow));
+    assert_true(hides("null-* *\n\r\n\t # none\n heap-* parse_* */modules/mod_*.so # known\r\n", &overflow));
+    assert_true(hides("abort evil*", &bare));
+    assert_true(hides("* 0x0 x?y", &bare));
+    assert_false(hides("", &overflow));
+    assert_false(hides("heap-underflow *", &overflow));
+    assert_false(hides("* parse_recor", &overflow));
+    assert_false(hides("* * fragile.so", &overflow));
+    assert_false(hides("* * /mod_fragile.so", &overflow));
+    assert_false(report_suppressions_match(NULL, &overflow));
+}
+
+static void rules_say_which_line_is_wrong(void **state)
+{
+    (void)state;
+    struct base_error error;
+    assert_null(rules(&error, "* *\n*\n", 6));
+    assert_non_null(strstr(error.text, ":2: a rule is"));
+    assert_null(rules(&error, "* a b c\n", 8));
+    assert_int_equal(error.exit, BASE_EXIT_INPUT);
+    assert_null(rules(&error, "none *\n", 7));
+    assert_non_null(strstr(error.text, ":1: no kind of fault matches `none`"));
+    assert_null(rules(&error, "* *\0\n", 5));
+    assert_non_null(strstr(error.text, "not a text file"));
+}
+
+static void rules_tell_what_they_hid(void **state)
+{
+    (void)state;
+    struct base_error error;
+    struct report_suppressions *list = rules(&error, "* parse_*\n* *\n", 14);
+    for (int i = 0; i < 3; i++)
+        assert_true(report_suppressions_match(list, &overflow));
+    assert_true(report_suppressions_match(list, &bare));
+    char text[300];
+    size_t at = 0;
+    assert_true(report_suppressions_said(text, sizeof text, list, &at));
+    assert_non_null(strstr(text, "3 faults suppressed by "));
+    assert_non_null(strstr(text, ":1 (* parse_* *)"));
+    assert_true(report_suppressions_said(text, sizeof text, list, &at));
+    assert_non_null(strstr(text, "1 fault suppressed by "));
+    assert_false(report_suppressions_said(text, sizeof text, list, &at));
+    report_suppressions_free(list);
+}
+
+static void sarif_is_golden(void **state)
+{
+    (void)state;
+    struct base_error error;
+    struct report_tally *tally;
+    char path[] = "/tmp/test_sarif.XXXXXX", *data;
+    size_t bytes;
+    close(mkstemp(path));
+    assert_int_equal(report_tally_open(&error, &tally, NULL), 0);
+    report_tally_add(tally, &overflow);
+    report_tally_add(tally, &overflow);
+    report_tally_add(tally, &bare);
+    assert_int_equal(report_sarif_save(&error, tally, NULL, path), 0);
+    assert_int_equal(base_read_file(&error, &data, &bytes, path), 0);
+    same_as_golden("fault.sarif", data);
+    free(data);
+    unlink(path);
+    assert_int_equal(report_sarif_save(&error, tally, NULL, "/does/not/exist/file"), -1);
+    assert_int_equal(report_tally_close(&error, tally), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +274,10 @@ int main(void)
         cmocka_unit_test(recursion_is_folded),
         cmocka_unit_test(json_is_golden),
         cmocka_unit_test(tally_counts_identical_faults),
+        cmocka_unit_test(rules_compare_kind_function_and_object),
+        cmocka_unit_test(rules_say_which_line_is_wrong),
+        cmocka_unit_test(rules_tell_what_they_hid),
+        cmocka_unit_test(sarif_is_golden),
     };
     return cmocka_run_group_tests_name("fault_report", tests, NULL, NULL);
 }
