@@ -21,7 +21,7 @@ const struct sim_simulation sim_simulations[] = {
      "How many members are needed, what subverted members cost, what slow alerts cost, and the paper's policy beside "
      "ours at equal overhead.",
      200, sim_epidemic},
-    {"bidding", "members that share the work by auction over a bad network (appendix A)",
+    {"bidding", "members that share the work by auction over a bad network",
      "Members carry out the table's deals by messages; messages are lost, members die. Fairness, rounds, messages and the part "
      "of the demand that is met.",
      10, sim_bidding},

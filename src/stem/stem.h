@@ -23,9 +23,9 @@
 
 /* Freestanding, the compiler would call these even for four bytes. */
 #ifndef STEM_DEFINES_MEMORY_FUNCTIONS
-#define memcpy __builtin_memcpy
-#define memset __builtin_memset
-#define memcmp __builtin_memcmp
+#define memcpy(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define memset(to, value, bytes) __builtin_memset(to, value, bytes)
+#define memcmp(a, b, bytes) __builtin_memcmp(a, b, bytes)
 #endif
 
 /* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
