@@ -84,7 +84,8 @@ struct bench_options {
     const char *profile;   /* of the server; NULL: recorded with callgrind first */
     const char *constants; /* transition: file to write; table1: file to read, for the prediction */
     unsigned requests, concurrency;
-    bool cold; /* every member also watches all cold code */
+    bool instructions; /* constants are for profiles in instructions instead of time */
+    bool cold;         /* every member also watches all cold code */
     /* Progress; may be NULL. */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;

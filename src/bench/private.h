@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-enum { BENCH_PATH = 1024, BENCH_WAYS_MAX = 12 };
+enum { BENCH_PATH = 1024, BENCH_WAYS_MAX = 12, BENCH_PREFIX_MAX = 6 };
 
 /* ---- rows (result.c) ---- */
 
@@ -41,11 +41,13 @@ void bench__remove_folder(const char *path);
 /* Starts a program. In: output and error go to `log` (NULL: nowhere). Returns its process id, or -1 with `error`. */
 pid_t bench__start(struct base_error *error, char *const argv[], const char *log);
 /* Runs a program to its end. Out: `*output`, what it wrote to standard output (NULL: dropped; owned by the caller). `idle` is
-   called ten times a second meanwhile, may be NULL. Returns 0, or -1 with `error`: not found, ended badly, interrupted. */
+   called fifty times a second meanwhile, may be NULL. Returns 0, or -1 with `error`: not found, ended badly, interrupted. */
 int bench__command(struct base_error *error, char **output, char *const argv[], void (*idle)(void *),
                    void *context);
 /* TERM, and after `patience_ms` KILL, for a process and all that it started. Collects it. */
 void bench__end(pid_t pid, unsigned patience_ms);
+/* KILL for those of a list that have become our children, because whoever started them has ended. */
+void bench__end_orphans(const pid_t *list, size_t count);
 /* A process and all that it started, directly or not. Returns their number; the process itself is the first. */
 size_t bench__family(pid_t *family, size_t room, pid_t pid);
 /* A port of 127.0.0.1 that nobody uses now, or 0. */
@@ -65,7 +67,7 @@ bool bench__listed(const char *list, const char *name);
 
 struct bench_way {
     const char *name;
-    const char *prefix[4]; /* of a peer: words before the command line */
+    const char *prefix[BENCH_PREFIX_MAX]; /* of a peer: words before the command line */
     bool peer, supervised;
     enum wire_mode mode; /* of a supervised one */
     bool heap_stacks;    /* allocation stacks are recorded */
@@ -166,13 +168,20 @@ double bench__slices_own(const struct bench_slices *slices);
 struct bench_server;
 enum bench_server_kind { BENCH_APACHE, BENCH_NGINX, BENCH_REDIS };
 
-/* Starts a server in a folder of its own and waits until it answers. In: `way`; a supervised server begins with nothing
-   watched. Returns 0, or -1 with `error`. Owns: the caller's, bench__server_stop. */
-int bench__server_start(struct base_error *error, struct bench_server **server, enum bench_server_kind kind,
-                        const struct bench_way *way);
-/* NULL is allowed. */
+const char *bench__server_name(enum bench_server_kind kind);
+/* Which one `name` means (NULL: Apache). Returns 0, or -1 with `error`: there is none, or it is not installed. */
+int bench__server_kind(struct base_error *error, enum bench_server_kind *kind, const char *name);
+/* Makes a server's folder. In: `concurrency`, which the server's children suffice for; `single`: as one process. Returns 0, or -1
+   with `error`. Owns: the caller's, bench__server_stop. */
+int bench__server_open(struct base_error *error, struct bench_server **server, enum bench_server_kind kind,
+                       const struct bench_way *way, unsigned concurrency, bool single);
+/* Starts it and waits until it answers; a supervised one begins with nothing watched. Returns 0, or -1 with `error`. */
+int bench__server_start(struct base_error *error, struct bench_server *server);
+/* Ends it; its folder stays. */
+void bench__server_halt(struct bench_server *server);
+/* Ends it and removes all of it. NULL is allowed. */
 void bench__server_stop(struct bench_server *server);
-/* What is watched from now on: these, or everything. Returns how many functions that are. */
+/* What is watched from now on, in a supervised server: these functions, or all. Returns how many the runtime knows. */
 size_t bench__server_watch(struct bench_server *server, const struct bench_watch *list, size_t count);
 size_t bench__server_watch_all(struct bench_server *server);
 /* Answers the runtime; to be called often. Returns false when the server has ended. */
@@ -180,13 +189,13 @@ bool bench__server_tend(struct bench_server *server);
 
 struct bench_load {
     double requests_per_s;
-    double cpu_us;     /* of the server, per request */
-    double user_share; /* of the server's time, 0..1; NaN when too short to tell */
-    double pss_kib;    /* of all its processes, at the end */
-    double share;      /* mean part of the work that was watched, when `slices` were given */
+    double cpu_us;                /* of the server, per request */
+    double user_ticks, all_ticks; /* of the server's time; too coarse for one trial, good for a sum */
+    double pss_kib;               /* of all its processes, at the end */
+    double share;                 /* mean part of the own work that was watched; NaN without `slices` */
 };
 /* One trial: requests as fast as they are answered. In: `slices`, NULL: what is watched stays as it is; else it is drawn
-   anew ten times a second. Returns 0, or -1 with `error`: some were not answered. */
+   anew fifty times a second. Returns 0, or -1 with `error`: some were not answered. */
 int bench__server_load(struct base_error *error, struct bench_load *load, struct bench_server *server,
                        unsigned requests, unsigned concurrency, struct bench_slices *slices);
 /* Records a profile of such a server under such a load with callgrind. Out: `path`, in `folder`. */

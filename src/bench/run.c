@@ -70,7 +70,7 @@ static int keep_plain(struct base_error *error, struct bench_run *run, const str
 {
     char *words[64];
     size_t count = 0;
-    for (size_t i = 0; i < 4 && way->prefix[i]; i++)
+    for (size_t i = 0; i < BENCH_PREFIX_MAX && way->prefix[i]; i++)
         words[count++] = (char *)(uintptr_t)way->prefix[i];
     for (size_t i = 0; job->argv[i] && count < 63; i++)
         words[count++] = job->argv[i];

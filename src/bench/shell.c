@@ -23,6 +23,8 @@
 
 extern char **environ;
 
+enum { IDLE_MS = 20 };
+
 static volatile sig_atomic_t stopped;
 
 static void on_stop(int number)
@@ -90,7 +92,8 @@ void bench__remove_folder(const char *path)
 
 /* ---- commands ---- */
 
-static int spawn(struct base_error *error, pid_t *pid, char *const argv[], int output, const char *log)
+static int spawn(struct base_error *error, pid_t *pid, char *const argv[], int output, const char *log,
+                 short flags)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -102,7 +105,7 @@ static int spawn(struct base_error *error, pid_t *pid, char *const argv[], int o
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &fallback);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes, (short)(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     if (output >= 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1);
@@ -122,7 +125,8 @@ static int spawn(struct base_error *error, pid_t *pid, char *const argv[], int o
 pid_t bench__start(struct base_error *error, char *const argv[], const char *log)
 {
     pid_t pid;
-    return spawn(error, &pid, argv, -1, log) ? -1 : pid;
+    /* In a session of its own: a server that ends may send the signal to its whole process group, as Apache does. */
+    return spawn(error, &pid, argv, -1, log, POSIX_SPAWN_SETSID) ? -1 : pid;
 }
 
 int bench__command(struct base_error *error, char **output, char *const argv[], void (*idle)(void *),
@@ -133,12 +137,12 @@ int bench__command(struct base_error *error, char **output, char *const argv[], 
     struct base_text text = {0};
     if (pipe2(ends, O_CLOEXEC))
         return base_fail(error, BASE_EXIT_ENVIRONMENT, "cannot make a pipe: %s", strerror(errno));
-    int failed = spawn(error, &pid, argv, ends[1], NULL);
+    int failed = spawn(error, &pid, argv, ends[1], NULL, 0);
     close(ends[1]);
     while (!failed && !bench__stopped()) {
         char buffer[4096];
         struct pollfd wait = {.fd = ends[0], .events = POLLIN};
-        if (poll(&wait, 1, 100) > 0) {
+        if (poll(&wait, 1, IDLE_MS) > 0) {
             ssize_t got = read(ends[0], buffer, sizeof buffer);
             if (got == 0)
                 break;
@@ -184,13 +188,24 @@ void bench__end(pid_t pid, unsigned patience_ms)
         if (!gone)
             poll(NULL, 0, 10);
     }
-    /* Those that it started and did not end; their ids are still theirs, since nobody else collects them but us. */
-    for (size_t i = gone ? 1 : 0; i < count; i++)
-        kill(family[i], SIGKILL);
-    if (!gone)
+    if (!gone) {
+        kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
+    }
+    bench__end_orphans(family, count);
+}
+
+void bench__end_orphans(const pid_t *list, size_t count)
+{
+    pid_t own[FAMILY_MAX];
+    size_t own_count = bench__family(own, FAMILY_MAX, getpid());
+    /* Orphans are our children, so a pid that is in both lists has not been given to a stranger. */
+    for (size_t i = 0; i < count; i++)
+        for (size_t o = 1; o < own_count; o++)
+            if (own[o] == list[i]) {
+                kill(own[o], SIGKILL);
+                waitpid(own[o], NULL, 0);
+            }
 }
 
 size_t bench__family(pid_t *family, size_t room, pid_t pid)
