@@ -469,10 +469,10 @@ static void add_epilogue(struct fuzz_block *b, enum frame frame, int bytes)
     /* Registers that are overwritten without a read are dead above. */
     unsigned dead = fuzz_random(3) ? 0 : fuzz_random(10);
     for (unsigned i = 0; i < REGISTERS; i++) {
-        bool tainted =
-            b->registers[i].opaque && b->roles[i] != ROLE_HEAP_END && i != RSP && !(b->protected & 1u << i);
-        if (tainted || (b->registers[i].opaque && !b->registers[i].address && i != RSP) ||
-            (writable(b, i) && (int)i != number && fuzz_random(10) < dead))
+        const struct fuzz_register *r = &b->registers[i];
+        bool heap = b->roles[i] == ROLE_HEAP_END && r->low == -FUZZ_HEAP && !r->high;
+        bool tainted = r->opaque && !heap && i != RSP && !(b->protected & 1u << i);
+        if (tainted || (writable(b, i) && (int)i != number && fuzz_random(10) < dead))
             fuzz_line(b, fuzz_random(2) ? "xor %1$s, %1$s" : "mov %1$s, %2$u", names32[i], i);
     }
     if (frame == FRAME_STACK)
