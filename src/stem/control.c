@@ -76,10 +76,17 @@ static void pad_to(struct stem_emitter *e, unsigned at)
     stem_emit_bytes(&e->p, nops[n], n);
 }
 
+static void note_callee(struct stem_emitter *e, struct stem_function *f)
+{
+    if (e->callee_count < UNIT_INSNS_MAX)
+        e->callees[e->callee_count++] = f;
+}
+
 /* Emits `opcode rel32` to a function of the object. */
 static void emit_to_function(struct stem_emitter *e, unsigned opcode, unsigned opcode2,
                              struct stem_function *f)
 {
+    note_callee(e, f);
     bool protect = e->flavour == FLAVOUR_PROTECT;
     const uint8_t *to = protect ? f->gate_cached[FLAVOUR_PROTECT] : f->linked ? f->linked : f->gate;
     if (!protect && !f->linked)
@@ -149,8 +156,35 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
         }
         return true;
     default:
-        return false;
+        break;
     }
+    struct stem_function *f = name ? stem_function_named(name) : NULL;
+    if (!f || stem_function_at(e->object, f->offset) == f)
+        return false;
+    note_callee(e, f); /* in another object of the program */
+    if (e->flavour != FLAVOUR_PROTECT || !f->gate)
+        return false;
+    through_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, (uintptr_t)f->gate_cached[FLAVOUR_PROTECT]);
+    return true;
+}
+
+/* A call or tail jump through a pointer. Where everything that is called is to be protected, the slow path says where it goes. */
+static bool emit_through_pointer(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
+{
+    e->calls_unknown = true;
+    if (e->flavour != FLAVOUR_PROTECT)
+        return stem_emit_copy(&e->p, insn, bytes, e->object);
+    struct stem_insn pointer = *insn;
+    if (!(insn->flags & INSN_HAS_MEM)) /* [notrack] [REX.B] ff /2 or /4 with a register */
+        pointer.mem = (struct stem_mem){
+            .base = (uint8_t)((bytes[insn->length - 1] & 7u) |
+                              (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u))};
+    else if (insn->mem.segment)
+        return stem_emit_copy(&e->p, insn, bytes, e->object);
+    stem_emit_slow_call(e, STUB_PROTECT, &pointer);
+    stem_emit_bytes(&e->p, insn->kind == INSN_CALL_INDIRECT ? "\x64\xff\x14\x25" : "\x64\xff\x24\x25", 4);
+    stem_emit_u32(&e->p, (uint32_t)stem_slot_offset(5)); /* call or jmp fs:[slot] */
+    return true;
 }
 
 /* ---- indirect jumps --------------------------------------------------------------------------------------------- */
@@ -252,7 +286,7 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
             emit_to_function(e, 0xe8, 0, f);
             return true;
         }
-        return stem_emit_copy(&e->p, insn, bytes, e->object);
+        return emit_through_pointer(e, insn, bytes);
     case INSN_JUMP:
         if (block->target == (int32_t)block_index + 1)
             return true; /* the next thing emitted */
@@ -282,7 +316,7 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
             return true;
         }
         unpoison_frame(e); /* no table, so no switch: a tail call */
-        return stem_emit_copy(&e->p, insn, bytes, e->object);
+        return emit_through_pointer(e, insn, bytes);
     case INSN_RETURN:
         unpoison_frame(e);
         stem_emit_bytes(&e->p, bytes, insn->length);

@@ -6,6 +6,7 @@
 uint64_t stem_dispatch_translate(uint32_t word);
 void stem_dispatch_objects(void);
 int stem_slow_indirect(struct stem_context *context);
+int stem_slow_protect(struct stem_context *context);
 
 enum { TRANSLATOR_STACK_BYTES = 256 << 10 };
 
@@ -122,4 +123,21 @@ int stem_slow_indirect(struct stem_context *context)
     }
     stem_count(CORE_COUNTER_NATIVE_EXITS, 1);
     return 1;
+}
+
+/* ---- a call through a pointer, where the whole dynamic extent is protected --------------------------------- */
+
+/* Leaves in slot 5 where it goes: the protected translation of one of the program's own functions, or the target itself. The site's
+   operand is the pointer's place, or with 0 bytes the register that holds it. */
+int stem_slow_protect(struct stem_context *context)
+{
+    const struct stem_site *site = stem_site_at(context->rip);
+    const struct stem_mem *m = &site->mem;
+    uint64_t target = m->bytes ? 0 : context->reg[m->base];
+    if (m->bytes && !stem_safe_read(&target, stem_effective_address(site, context)))
+        target = 0; /* the call itself faults */
+    struct stem_object *o = stem_object_of(target);
+    struct stem_function *f = o && o->own ? stem_function_at(o, (uint32_t)(target - o->base)) : NULL;
+    stem_thread.slot[5] = f && f->gate ? (uint64_t)f->gate_cached[FLAVOUR_PROTECT] : target;
+    return 0;
 }

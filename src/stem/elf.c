@@ -108,6 +108,17 @@ void *stem_libc_symbol(const char *name)
     return symbol_of(&libc, base, name);
 }
 
+uintptr_t stem_elf_find(const char *name)
+{
+    struct dynamic d;
+    for (const struct link_map *map = _r_debug.r_map; map; map = map->l_next) {
+        const Elf64_Sym *s = read_dynamic(&d, map) ? find_symbol(&d, name) : NULL;
+        if (s)
+            return ELF64_ST_TYPE(s->st_info) == STT_FUNC ? map->l_addr + s->st_value : 0;
+    }
+    return 0;
+}
+
 void *stem_library_symbol(const char *pattern, const char *name)
 {
     struct dynamic library;

@@ -160,7 +160,7 @@ struct stem_fragment {
     struct stem_function *function;
 };
 
-enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUB_EXOTIC, STUBS };
+enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUB_EXOTIC, STUB_PROTECT, STUBS };
 
 struct stem_object {
     uintptr_t base;                /* load address: file addresses are relative to it */
@@ -207,6 +207,8 @@ struct stem_function *stem_function_by_index(struct stem_object **object, uint32
 void stem_objects_refresh(void);
 /* Copies application bytes as they were before any entry was patched. */
 void stem_object_bytes(uint8_t *out, const struct stem_object *object, uint32_t offset, uint32_t bytes);
+/* The program's own function that a dynamic symbol stands for, or NULL. */
+struct stem_function *stem_function_named(const char *symbol);
 /* The GOT slot that a PLT entry at `offset` jumps through, or 0 when there is no PLT entry. */
 uint32_t stem_object_plt_slot(const struct stem_object *object, uint32_t offset);
 /* A table of `count` zeroed entries at a fixed distance, *disp, from the gs base. Returns NULL when there is no room. */
@@ -305,7 +307,10 @@ struct stem_translation {
     const uint8_t *body;        /* behind the level test, for who has tested it */
     struct stem_map_entry *map; /* sorted by cache */
     uint32_t map_count;
-    bool marks; /* writes a mark into the undo ring at entry */
+    bool marks;                     /* writes a mark into the undo ring at entry */
+    bool calls_unknown;             /* through pointers */
+    struct stem_function **callees; /* of the program's own, directly or through PLT and GOT */
+    uint32_t callee_count;
 };
 struct stem_translation *stem_translation_of(uintptr_t cache_address);
 const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uintptr_t cache_address);
@@ -330,7 +335,7 @@ struct stem_context {
 };
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
-    stem_stub_exotic[], stem_stub_objects[];
+    stem_stub_exotic[], stem_stub_protect[], stem_stub_objects[];
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);
@@ -358,6 +363,8 @@ const struct stem_site *stem_site_at(uintptr_t return_address);
 enum { SITES_MAX = 1 << 22 };
 extern struct stem_site *stem_sites;
 extern uint32_t stem_site_count;
+/* Address that the site's operand means, with the registers as they were. */
+uintptr_t stem_effective_address(const struct stem_site *site, const struct stem_context *context);
 /* Checks a range for the site that called. Returns whether the fault was healed and the context says where to go on. */
 int stem_check_access(struct stem_context *context, const struct stem_site *site, uintptr_t address,
                       size_t bytes, bool is_write);

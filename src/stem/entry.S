@@ -85,6 +85,7 @@
         SLOW_CALL stem_stub_check, stem_slow_check
         SLOW_CALL stem_stub_string, stem_slow_string
         SLOW_CALL stem_stub_indirect, stem_slow_indirect
+        SLOW_CALL stem_stub_protect, stem_slow_protect
 
 /* The same, with vector state saved: the decoder uses it, and its old values are looked at. */
         .globl  stem_stub_exotic

@@ -233,6 +233,28 @@ static uint64_t error_value(const struct stem_function *function)
     }
 }
 
+/* May stores of this activation stand that were made by a callee running natively? Looks at what the function can call, some
+   levels deep: the log says nothing about calls that left nothing in it. */
+static bool may_have_native_callee(const struct stem_function *function, enum stem_flavour flavour, int depth)
+{
+    struct stem_translation *t = stem_translation_of((uintptr_t)function->slot[flavour]->v);
+    if (!t)
+        return true;
+    if (t->calls_unknown && flavour == FLAVOUR_MONITOR &&
+        stem_control->config.default_level == WIRE_LEVEL_NATIVE)
+        return true;
+    for (uint32_t i = 0; i < t->callee_count; i++) {
+        const struct stem_function *callee = t->callees[i];
+        if (callee->refusal ||
+            (flavour == FLAVOUR_MONITOR && stem_control->level[callee->index] == WIRE_LEVEL_NATIVE))
+            return true;
+        if (depth && stem_translation_of((uintptr_t)callee->slot[flavour]->v) &&
+            may_have_native_callee(callee, flavour, depth - 1))
+            return true;
+    }
+    return false;
+}
+
 /* Undoes and unwinds the innermost supervised activation. Out: *frame is its caller's, about to go on behind the call.
    Returns the function that was aborted, or NULL when there is none to return from. */
 static struct stem_function *abort_activation(struct stem_frame *frame, uint64_t *returned,
@@ -247,6 +269,10 @@ static struct stem_function *abort_activation(struct stem_frame *frame, uint64_t
     if (stem_control->functions[function->index].returns == WIRE_RETURNS_CLOSED)
         return NULL;
     *not_undone = stem_undo_to(cfa - 8, f->pending);
+    enum stem_flavour flavour =
+        stem_control->level[function->index] == WIRE_LEVEL_PROTECT ? FLAVOUR_PROTECT : FLAVOUR_MONITOR;
+    if (may_have_native_callee(function, flavour, 3))
+        *not_undone |= WIRE_NOT_UNDONE_NATIVE;
     /* Again, now that the stack holds what it held before. */
     outer = inner;
     if (!stem_frame_step(&outer, &cfa, exact))
@@ -305,9 +331,12 @@ const struct stem_site *stem_site_at(uintptr_t return_address)
                : NULL;
 }
 
-static uintptr_t effective_address(const struct stem_mem *m, const struct stem_context *c)
+uintptr_t stem_effective_address(const struct stem_site *site, const struct stem_context *c)
 {
+    const struct stem_mem *m = &site->mem;
     uintptr_t a = (uintptr_t)(intptr_t)m->disp;
+    if (m->rip_relative)
+        return site->translation->object->base + (uint32_t)m->disp;
     if (m->base != NO_REGISTER)
         a += c->reg[m->base];
     if (m->index != NO_REGISTER)
@@ -379,7 +408,7 @@ int stem_slow_check(struct stem_context *context)
     const struct stem_site *site = stem_site_at(context->rip);
     if (!site)
         return 0;
-    return stem_check_access(context, site, effective_address(&site->mem, context), site->mem.bytes,
+    return stem_check_access(context, site, stem_effective_address(site, context), site->mem.bytes,
                              site->mem.is_write);
 }
 

@@ -396,6 +396,13 @@ const char *stem_object_plt_name(struct stem_object *o, uint32_t offset)
     return slot ? stem_object_got_name(o, slot) : NULL;
 }
 
+struct stem_function *stem_function_named(const char *symbol)
+{
+    uintptr_t address = stem_elf_find(symbol);
+    struct stem_object *o = address ? stem_object_of(address) : NULL;
+    return o && o->own ? stem_function_at(o, (uint32_t)(address - o->base)) : NULL;
+}
+
 /* Marks call targets that other objects or data can name: dynamic symbols, relocated pointers. scan.c asks. */
 void stem_object_each_pointer(struct stem_object *o, void (*mark)(void *context, uint32_t offset),
                               void *context);

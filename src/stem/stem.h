@@ -23,9 +23,9 @@
 
 /* Freestanding, the compiler would call these even for four bytes. */
 #ifndef STEM_DEFINES_MEMORY_FUNCTIONS
-#define memcpy(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define memcpy(to, from, bytes)  __builtin_memcpy(to, from, bytes)
 #define memset(to, value, bytes) __builtin_memset(to, value, bytes)
-#define memcmp(a, b, bytes) __builtin_memcmp(a, b, bytes)
+#define memcmp(a, b, bytes)      __builtin_memcmp(a, b, bytes)
 #endif
 
 /* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
@@ -156,6 +156,8 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
 /* Address of a function exported by the C library that is loaded in this process (default version; an IFUNC is resolved),
    found through the link map without dlsym. Returns NULL when there is none. Not for signal handlers. */
 void *stem_libc_symbol(const char *name);
+/* Address of the function that a dynamic symbol is bound to: the first definition in the loader's order, or 0. */
+uintptr_t stem_elf_find(const char *name);
 /* The same in another library, by a pattern of its file name. */
 void *stem_library_symbol(const char *pattern, const char *name);
 /* What a global reference to `name` is bound to, when that is the C library's function or ours in its place; NULL when an

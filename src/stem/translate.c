@@ -17,6 +17,9 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_constant *constants;
     static struct stem_cold *colds;
     static struct stem_wanted_link *wanted;
+    static struct stem_function **callees;
+    if (!callees)
+        callees = stem_pages_map(UNIT_INSNS_MAX * sizeof(void *));
     if (!map_scratch)
         map_scratch = stem_pages_map(MAP_MAX * sizeof *map_scratch);
     if (!stem_sites)
@@ -30,12 +33,13 @@ static bool scratch(struct stem_emitter *e)
     if (!wanted)
         wanted = stem_pages_map(UNIT_INSNS_MAX * sizeof *wanted);
     e->wanted = wanted;
+    e->callees = callees;
     e->map = map_scratch;
     e->sites = stem_sites + stem_site_count;
     e->fixups = fixups;
     e->constants = constants;
     e->colds = colds;
-    return map_scratch && stem_sites && fixups && constants && colds && wanted;
+    return map_scratch && stem_sites && fixups && constants && colds && wanted && callees;
 }
 
 static uint16_t map_flags(const struct stem_insn *insn)
@@ -187,9 +191,11 @@ static struct stem_translation *publish(struct stem_emitter *e)
         __atomic_store_n(&o->translations, larger, __ATOMIC_RELEASE);
         o->translation_room = room;
     }
-    if (!t || !map)
+    struct stem_function **callees = stem_arena((e->callee_count + 1) * sizeof(void *));
+    if (!t || !map || !callees)
         return NULL;
     memcpy(map, e->map, e->map_count * sizeof *map);
+    memcpy(callees, e->callees, e->callee_count * sizeof(void *));
     *t = (struct stem_translation){.object = o,
                                    .function = e->function,
                                    .flavour = e->flavour,
@@ -198,7 +204,10 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .code_end = e->code_end,
                                    .map = map,
                                    .map_count = e->map_count,
-                                   .marks = e->marks};
+                                   .marks = e->marks,
+                                   .calls_unknown = e->calls_unknown,
+                                   .callees = callees,
+                                   .callee_count = e->callee_count};
     for (uint32_t i = 0; i < e->site_count; i++)
         e->sites[i].translation = t;
     stem_site_count += e->site_count;

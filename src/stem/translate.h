@@ -57,6 +57,9 @@ struct stem_emitter {
     uint32_t constant_count;
     struct stem_cold *colds;
     uint32_t cold_count;
+    struct stem_function **callees; /* of the program's own */
+    uint32_t callee_count;
+    bool calls_unknown; /* through pointers */
     struct stem_wanted_link *wanted;
     uint32_t wanted_count;
     bool has_targets;     /* of indirect jumps */
