@@ -342,6 +342,8 @@ bool stem_safe_copy(void *to, const void *from, size_t bytes);
 /* The same for one word, as cheap as a load. */
 bool stem_safe_read(uint64_t *word, uintptr_t address);
 extern uint8_t stem_safe_read_from[];
+/* intrinsic_fast.S: a fault in this range goes on at the address in r9. */
+extern uint8_t stem_fast_begin[], stem_fast_end[];
 void stem_resume(const struct stem_context *context) __attribute__((noreturn));
 uint64_t stem_on_stack(uint64_t (*function)(void *), void *argument, void *stack_top);
 void stem_save_vector(void *area);

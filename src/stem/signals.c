@@ -154,6 +154,11 @@ static void on_fault(int signal, siginfo_t *info, void *context)
         u->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stem_safe_copy_failed;
         return;
     }
+    if (pc >= (uintptr_t)stem_fast_begin && pc < (uintptr_t)stem_fast_end) {
+        u->uc_mcontext.gregs[REG_RIP] =
+            u->uc_mcontext.gregs[REG_R9]; /* the long way finds out whose fault it is */
+        return;
+    }
     frame_of_ucontext(&frame, u);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
     if (info->si_code > 0 && signal != SIGABRT && stem_armed() && !application_repairs(signal)) {
