@@ -13,7 +13,8 @@
 
 enum { SERVE_MS = 100, LEVEL_BY_POLICY = -1 };
 
-static const char *objects, *functions, *report_path, *sarif_path, *stats_path, *suppress_path;
+static const char *objects, *functions, *report_path, *sarif_path, *stats_path, *suppress_path,
+    *allocators_path;
 static int on_fault, level;
 static int64_t fault_exitcode;
 static bool json;
@@ -34,6 +35,10 @@ static const struct base_option options[] = {
     BASE_TEXT("suppress", 0, "FILE", &suppress_path, NULL,
               "do not report the faults that a rule in FILE names, one KIND FUNCTION [OBJECT] a line, each a "
               "shell pattern; they are counted"),
+    BASE_TEXT(
+        "allocators", 0, "FILE", &allocators_path, NULL,
+        "find overflows between blocks of the memory pools that FILE declares, too; Apache's and nginx's are "
+        "known"),
     BASE_TEXT("stats", 0, "FILE", &stats_path, NULL,
               "write what was supervised, and what refused, to FILE as JSON"),
     BASE_CHOICE(
@@ -156,6 +161,22 @@ static int write_stats(struct base_error *error, const struct check *check)
     return result;
 }
 
+static int read_allocators(struct base_error *error, struct wire_allocator *allocators, unsigned *count)
+{
+    char *text = NULL;
+    size_t bytes;
+    unsigned line = 0;
+    const char *why = NULL;
+    if (base_read_file(error, &text, &bytes, allocators_path))
+        return -1;
+    int found = wire_allocators_read(allocators, &line, &why, text);
+    free(text);
+    if (found < 0)
+        return base_fail(error, BASE_EXIT_INPUT, "%s:%u: %s", allocators_path, line, why);
+    *count = (unsigned)found;
+    return 0;
+}
+
 /* Starts the program, serves it until it ends. Returns the exit status, or -1 with `error`. */
 static int supervise(struct base_error *error, struct check *check, char **argv)
 {
@@ -198,16 +219,19 @@ int cli_check(int argc, char **argv)
 
     struct base_error error;
     struct check check = {.colour = report_colour(stderr)};
-    const struct member_options member_options = {
+    struct wire_allocator allocators[WIRE_ALLOCATORS_MAX];
+    struct member_options member_options = {
         .mode = (enum wire_mode)level,
         .on_fault = (enum wire_on_fault)on_fault,
         .default_level = functions ? WIRE_LEVEL_NATIVE : WIRE_LEVEL_MONITOR,
         .stop_status = (int)fault_exitcode,
         .objects = objects,
+        .allocators = allocators,
     };
     const struct member_hooks hooks = {.context = &check, .level = choose_level, .fault = on_found};
     if (member_vet(&error, args.list[0]) ||
         (suppress_path && report_suppressions_read(&error, &check.suppressions, suppress_path)) ||
+        (allocators_path && read_allocators(&error, allocators, &member_options.allocator_count)) ||
         report_tally_open(&error, &check.tally, report_path) ||
         member_open(&error, &check.member, &member_options, &hooks)) {
         report_tally_close(NULL, check.tally);

@@ -25,8 +25,11 @@ struct member_options {
     unsigned answer_ms, crash_ms;  /* 0: 2000 each */
     bool no_heap_stacks;
     const char *objects; /* comma-separated patterns of file names; NULL or empty: the default */
-    const char *stem;    /* path of the runtime; NULL: $TESTUDO_STEM, else beside our own program */
-    const char *name;    /* this member's name in reports; NULL: none */
+    const struct wire_allocator
+        *allocators;          /* pool allocators besides those that the runtime knows itself; borrowed */
+    unsigned allocator_count; /* at most WIRE_ALLOCATORS_MAX */
+    const char *stem;         /* path of the runtime; NULL: $TESTUDO_STEM, else beside our own program */
+    const char *name;         /* this member's name in reports; NULL: none */
     bool
         native_if_refused; /* a program that member_vet refuses, but that can be started, runs without the runtime */
 };

@@ -169,6 +169,8 @@ static int fill_page(struct base_error *error, struct member *member)
         .crash_ms = o->crash_ms ? o->crash_ms : DEFAULT_WAIT_MS,
         .heap_stacks = !o->no_heap_stacks,
     };
+    for (unsigned i = 0; i < o->allocator_count && i < WIRE_ALLOCATORS_MAX; i++)
+        page->config.allocators[page->config.allocator_count++] = o->allocators[i];
     if (o->objects && fill_patterns(error, page->config.objects, o->objects))
         return -1;
     page->magic = WIRE_CONTROL_MAGIC;

@@ -22,7 +22,7 @@ static void through_constant(struct stem_emitter *e, unsigned modrm, uint64_t va
 
 /* The function of the same object that a call reaches, directly or through the object's own PLT: exported functions are called that
    way. The loader has bound the slot to us, and will not bind it again. */
-static struct stem_function *own_callee(const struct stem_emitter *e, const struct stem_insn *insn)
+static struct stem_function *callee_of_object(const struct stem_emitter *e, const struct stem_insn *insn)
 {
     uint32_t slot = 0;
     if (insn->kind == INSN_CALL || insn->kind == INSN_JUMP || insn->kind == INSN_BRANCH) {
@@ -39,6 +39,13 @@ static struct stem_function *own_callee(const struct stem_emitter *e, const stru
     return value - e->object->base < 0xffffffffu
                ? stem_function_at(e->object, (uint32_t)(value - e->object->base))
                : NULL;
+}
+
+/* The same, when calls may be led to its gate or code. */
+static struct stem_function *own_callee(const struct stem_emitter *e, const struct stem_insn *insn)
+{
+    struct stem_function *f = callee_of_object(e, insn);
+    return f && !f->hooked ? f : NULL;
 }
 
 /* Remembers a rel32 that leads to a gate, to be linked later. */

@@ -138,6 +138,7 @@ struct stem_function {
     uint32_t index;         /* on the control page */
     uint8_t refusal;
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
+    bool hooked;           /* pools.c stands before its gate: no call may go round it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */
@@ -215,6 +216,8 @@ uint32_t stem_object_plt_slot(const struct stem_object *object, uint32_t offset)
 core_cache_pc *stem_jump_table(int32_t *disp, uint32_t count);
 /* The dynamic symbol that a direct call to `offset` reaches through its PLT entry, or NULL. */
 const char *stem_object_plt_name(struct stem_object *object, uint32_t offset);
+/* Where the object defines a dynamic symbol, or 0. */
+uintptr_t stem_object_symbol(const struct stem_object *object, const char *name);
 /* The dynamic symbol whose address the loader stores at `offset` (a GOT slot), or NULL. */
 const char *stem_object_got_name(struct stem_object *object, uint32_t offset);
 

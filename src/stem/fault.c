@@ -8,6 +8,7 @@
    at the faulting pc, its mark in the undo ring is the slot of its return address. Memory is restored before saved
    registers are read from the stack: the fault may have been about to overwrite, or have overwritten, just these. */
 #include "stem/engine.h"
+#include "stem/pools.h"
 #include "stem/sys.h"
 
 int stem_slow_check(struct stem_context *context);
@@ -127,7 +128,7 @@ static void describe_object(struct wire_fault *w, const struct fault *f)
     w->object_bytes = w->object_start = 0;
     w->alloc_frames = w->free_frames = 0;
     uint64_t rsp = f->frame.reg[DWARF_RSP];
-    if (stem_heap_describe(&block, f->address)) {
+    if (stem_pool_describe(&block, f->address) || stem_heap_describe(&block, f->address)) {
         w->region = block.state == STEM_HEAP_FREED ? WIRE_REGION_HEAP_FREED : WIRE_REGION_HEAP_LIVE;
         w->object_start = block.start;
         w->object_bytes = block.bytes;
@@ -357,9 +358,14 @@ bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *from,
     return false;
 }
 
-/* A poisoned return address whose activation is gone (longjmp, an exit into native code) is not a fault. */
+/* A poisoned return address whose activation is gone (longjmp, an exit into native code) is not a fault, nor is the tail of a pool
+   block that its pool has dealt out anew. */
 static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
 {
+    if (stem_pool_forget(bad)) {
+        stem_count(CORE_COUNTER_STALE_POISON, 1);
+        return true;
+    }
     if (stem_shadow_base[bad >> 3] != STEM_POISON_FRAME || stem_frame_poison_is_live(bad, frame, exact))
         return false;
     stem_shadow_base[bad >> 3] = 0;

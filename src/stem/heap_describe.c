@@ -81,6 +81,8 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad)
         return CORE_FAULT_STACK_SMASH;
     if (state == STEM_POISON_FREED)
         return CORE_FAULT_USE_AFTER_FREE;
+    if (state == STEM_POISON_POOL)
+        return CORE_FAULT_HEAP_OVERFLOW;
     if (state != STEM_POISON_REDZONE && !(state && (bad & 7) >= state))
         return CORE_FAULT_WILD_ACCESS;
     struct found found;

@@ -180,6 +180,8 @@ void stem_heap_shadow_large(const struct heap_span *span);
 
 /* Records the call stack of the allocation (which = 0) or free (1) of the live block at `p`. */
 void stem_heap_record(uintptr_t p, int which, uintptr_t pc, uintptr_t sp, uintptr_t rbp);
+/* Keeps a call stack. Returns its number, or 0 when it was not kept. */
+uint32_t stem_heap_keep_stack(uintptr_t pc, uintptr_t sp, uintptr_t rbp);
 /* Return addresses of a recorded stack. Returns the count. Signal-safe. */
 uint32_t stem_heap_stack(uintptr_t *frames, uint32_t id);
 /* Around fork: takes or releases the lock of the table. */

@@ -92,6 +92,12 @@ uint32_t stem_heap_stack(uintptr_t *frames, uint32_t number)
     return count;
 }
 
+uint32_t stem_heap_keep_stack(uintptr_t pc, uintptr_t sp, uintptr_t rbp)
+{
+    uintptr_t frames[WIRE_HEAP_FRAMES_MAX];
+    return keep(frames, stem_backtrace(frames, WIRE_HEAP_FRAMES_MAX, pc, sp, rbp));
+}
+
 void stem_heap_record(uintptr_t p, int which, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
 {
     struct heap_span *span = stem_heap.stacks && heap_is_ours(p) ? heap_span_of(p) : NULL;
@@ -105,8 +111,7 @@ void stem_heap_record(uintptr_t p, int which, uintptr_t pc, uintptr_t sp, uintpt
             return;
         place = &span->stacks[2 * heap_slot_index(span, p)];
     }
-    uintptr_t frames[WIRE_HEAP_FRAMES_MAX];
-    place[which] = keep(frames, stem_backtrace(frames, WIRE_HEAP_FRAMES_MAX, pc, sp, rbp));
+    place[which] = stem_heap_keep_stack(pc, sp, rbp);
     if (!which)
         place[1] = 0;
 }

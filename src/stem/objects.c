@@ -419,6 +419,17 @@ void stem_object_each_pointer(struct stem_object *o, void (*mark)(void *context,
             mark(context, (uint32_t)o->relocations[i].r.r_addend);
 }
 
+uintptr_t stem_object_symbol(const struct stem_object *o, const char *name)
+{
+    for (uint32_t i = 0; i < o->symbol_count; i++) {
+        const Elf64_Sym *s = &o->symbols[i].s;
+        if (ELF64_ST_TYPE(s->st_info) == STT_FUNC && s->st_shndx != SHN_UNDEF &&
+            same_text(o->strings + s->st_name, name))
+            return o->base + s->st_value;
+    }
+    return 0;
+}
+
 static bool exports_malloc(const struct stem_object *o)
 {
     for (uint32_t i = 0; i < o->symbol_count; i++)

@@ -67,6 +67,7 @@ extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("in
 enum stem_poison {
     STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
     STEM_POISON_FREED = 0xfd,   /* freed heap block in quarantine */
+    STEM_POISON_POOL = 0xf8,    /* behind a block of a memory pool */
     STEM_POISON_FRAME = 0xf5,   /* return address and saved registers of a live activation */
 };
 extern uint8_t *stem_shadow_base; /* NULL: no shadow, nothing is poisoned or checked */
@@ -123,6 +124,7 @@ enum stem_compensation {
     STEM_COMPENSATE_LOCK = 3,   /* argument: pthread_mutex_t * taken */
     STEM_COMPENSATE_OPEN = 4,   /* argument: descriptor opened */
     STEM_COMPENSATE_EFFECT = 5, /* nothing can be done: WIRE_NOT_UNDONE_SYSCALL is reported */
+    STEM_COMPENSATE_POOL = 7,   /* argument: tail behind a block that a pool handed out */
     STEM_COMPENSATE_LARGE = 6,  /* a range too large for the log: WIRE_NOT_UNDONE_LARGE is reported */
 };
 void stem_undo_compensate(enum stem_compensation what, uintptr_t argument);

@@ -1,6 +1,7 @@
 /* Threads and forked children: a prepared thread has an undo ring and a stack for the fault handler. Threads that are made
    in another way than by pthread_create run all the same; undo is refused there. */
 #include "stem/engine.h"
+#include "stem/pools.h"
 #include "stem/sys.h"
 
 #include <pthread.h>
@@ -51,6 +52,7 @@ static void in_child(void)
     stem_lock_after_fork();
     stem_heap_after_fork();
     stem_undo_after_fork();
+    stem_pools_after_fork();
 }
 
 void stem_threads_start(void)

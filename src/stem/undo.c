@@ -13,6 +13,7 @@
    a group of appends that straddles the end. That needs shared memory: a forked child gets a ring of its own. */
 #define _GNU_SOURCE
 #include "stem/engine.h"
+#include "stem/pools.h"
 #include "stem/sys.h"
 
 #include <sys/mman.h>
@@ -270,6 +271,9 @@ static uint32_t compensate(unsigned what, uint64_t argument)
     }
     case STEM_COMPENSATE_OPEN:
         sys_call1(SYS_close, argument);
+        return 0;
+    case STEM_COMPENSATE_POOL:
+        stem_pool_undo(argument);
         return 0;
     case STEM_COMPENSATE_LARGE:
         return WIRE_NOT_UNDONE_LARGE;

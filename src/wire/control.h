@@ -32,6 +32,7 @@
 #define WIRE_HEAP_FRAMES_MAX  16u
 #define WIRE_STACK_COPY_BYTES 16384u
 #define WIRE_PATTERNS_BYTES   2048u
+#define WIRE_ALLOCATORS_MAX   64u
 #define WIRE_NO_OBJECT        0xffffffffu
 #define WIRE_NO_FUNCTION      0xffffffffu
 
@@ -168,6 +169,18 @@ struct wire_fault {
     uint8_t stack_copy[WIRE_STACK_COPY_BYTES];
 };
 
+/* One function of a pool allocator; the functions of one family belong together (docs/allocators.md). */
+enum wire_allocator_role {
+    WIRE_ALLOCATOR_ALLOC = 1, /* takes a block of argument `size` bytes from the pool in argument `pool` */
+    WIRE_ALLOCATOR_RESET = 2, /* takes back all blocks of the pool in argument `pool` */
+};
+struct wire_allocator {
+    char function[60]; /* NUL-terminated */
+    uint8_t role;      /* enum wire_allocator_role */
+    uint8_t family;
+    uint8_t pool, size; /* arguments, counted from 0; at most 5 */
+};
+
 /* Written by the supervisor before the program starts. */
 struct wire_config {
     uint32_t mode;          /* enum wire_mode */
@@ -181,6 +194,9 @@ struct wire_config {
     /* NUL-separated shell patterns, ended by an empty one, matched against an object's file name. Empty: the default,
        everything but the C library family and our own. "main" is the program itself. */
     char objects[WIRE_PATTERNS_BYTES];
+    /* Pool allocators besides those that the runtime knows itself. */
+    uint32_t allocator_count, reserved;
+    struct wire_allocator allocators[WIRE_ALLOCATORS_MAX];
 };
 
 struct wire_control {

@@ -1,0 +1,68 @@
+/* Entry of hooked pool functions. The stub in front of the function's gate has pushed the hook's number; a struct stem_call
+   (stem.h) is laid out below it and C looks at it. All of them take whole numbers only, and our C code touches no vector
+   register, so that none is saved. */
+        .set    CALL_RAX, 48
+        .set    CALL_RBX, 56
+        .set    CALL_INDEX, 104
+        .set    CALL_TARGET, 240
+
+        .text
+        .globl  stem_pool_common
+        .hidden stem_pool_common
+        .balign 16
+        .type   stem_pool_common, @function
+stem_pool_common:
+        .cfi_startproc
+        .cfi_def_cfa_offset 16          /* the number stands where the target will */
+        sub     $CALL_TARGET, %rsp
+        .cfi_adjust_cfa_offset CALL_TARGET
+        mov     %rdi, 0(%rsp)
+        mov     %rsi, 8(%rsp)
+        mov     %rdx, 16(%rsp)
+        mov     %rcx, 24(%rsp)
+        mov     %r8, 32(%rsp)
+        mov     %r9, 40(%rsp)
+        mov     %rax, CALL_RAX(%rsp)
+        mov     %rbx, CALL_RBX(%rsp)
+        .cfi_rel_offset rbx, CALL_RBX
+        mov     %rbp, 64(%rsp)
+        mov     %r12, 72(%rsp)
+        mov     %r13, 80(%rsp)
+        mov     %r14, 88(%rsp)
+        mov     %r15, 96(%rsp)
+        mov     CALL_TARGET(%rsp), %rdi
+        mov     %rdi, CALL_INDEX(%rsp)
+        mov     %rsp, %rbx
+        .cfi_def_cfa rbx, CALL_TARGET+16
+        mov     %rsp, %rdi
+        and     $-16, %rsp
+        cld
+        call    stem_pool_enter
+        mov     %rbx, %rsp
+        .cfi_def_cfa rsp, CALL_TARGET+16
+        test    %eax, %eax
+        mov     CALL_RAX(%rsp), %rax
+        jnz     1f
+        mov     0(%rsp), %rdi
+        mov     8(%rsp), %rsi
+        mov     16(%rsp), %rdx
+        mov     24(%rsp), %rcx
+        mov     32(%rsp), %r8
+        mov     40(%rsp), %r9
+        mov     CALL_RBX(%rsp), %rbx
+        mov     CALL_TARGET(%rsp), %r11
+        .cfi_remember_state
+        .cfi_restore rbx
+        add     $CALL_TARGET+8, %rsp
+        .cfi_adjust_cfa_offset -(CALL_TARGET+8)
+        jmp     *%r11
+        .cfi_restore_state
+1:      mov     CALL_RBX(%rsp), %rbx
+        .cfi_restore rbx
+        add     $CALL_TARGET+8, %rsp
+        .cfi_adjust_cfa_offset -(CALL_TARGET+8)
+        ret
+        .cfi_endproc
+        .size   stem_pool_common, . - stem_pool_common
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,368 @@
+/* Redzones in memory pools. A pool cuts blocks from larger memory of its own, so that the heap's redzones lie around all of them
+   together and an overflow runs from one into the next unseen. Here each block is made longer and its tail poisoned; when the pool is
+   cleared or destroyed all its tails become addressable.
+
+   Nobody else may miss a clearing: from then on the memory is dealt out anew, and a tail left over would report what is right. So
+   calls are not caught where they are made but where they arrive, in front of the function's gate: from native and from translated
+   code, direct, through a PLT or a pointer. Allocations may be missed (code inside the pool library that cuts from the memory by
+   itself): they have no redzone, and lie beside tails, never on them.
+
+   A tail begins at the first whole granule behind the block and holds a seal that says which block it is of. A seal that is broken
+   when an access is about to be reported means that somebody writes there by right: the tail is given up. */
+#include "stem/pools.h"
+#include "stem/emit.h"
+#include "stem/heap_private.h"
+#include "stem/sys.h"
+
+enum {
+    HOOKS_MAX = 128,
+    TAIL = 24, /* bytes a block is made longer by, besides filling its last granule */
+    TAIL_GRANULES = TAIL / 8,
+    POOL_BUCKETS = 4096,
+    TAILS = 30,     /* of one piece of a pool's list */
+    SLAB = 1 << 16, /* bytes of memory for lists that are taken at once */
+    FAMILIES = 32,
+};
+#define BLOCK_MAX (1ull << 31)
+
+static const struct wire_allocator known[] = {
+#define POOL_ALLOC(family, function, pool, size) {function, WIRE_ALLOCATOR_ALLOC, family, pool, size},
+#define POOL_RESET(family, function, pool)       {function, WIRE_ALLOCATOR_RESET, family, pool, 0},
+#include "core/pools.def"
+#undef POOL_ALLOC
+#undef POOL_RESET
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+static struct hook {
+    const uint8_t *target; /* the gate */
+    uint8_t role, pool, size;
+} hooks[HOOKS_MAX];
+static uint32_t hook_count;
+
+/* ---- which tails belong to a pool --------------------------------------------------------------------------- */
+
+struct piece {
+    struct piece *next;
+    uint64_t count;
+    uintptr_t tail[TAILS];
+};
+struct pool {
+    struct pool *next;
+    uintptr_t address;
+    struct piece *pieces;
+};
+/* One size for both, so that one list of free ones serves. */
+union record {
+    union record *next;
+    struct piece piece;
+    struct pool pool;
+};
+
+static struct pool *pools[POOL_BUCKETS];
+static union record *free_records, *slab, *slab_end;
+static uintptr_t holder; /* of the lock: the address of a thread's state, or 0 */
+/* A clearing came while its own thread was changing the lists, from a signal handler: no tail can be trusted any more. */
+static bool broken;
+
+static bool enter(void)
+{
+    uintptr_t self = (uintptr_t)&stem_thread, other = 0;
+    while (!__atomic_compare_exchange_n(&holder, &other, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        if (other == self)
+            return false;
+        sys_call0(SYS_sched_yield);
+        other = 0;
+    }
+    return true;
+}
+
+static void leave(void)
+{
+    __atomic_store_n(&holder, 0, __ATOMIC_RELEASE);
+}
+
+void stem_pools_after_fork(void)
+{
+    /* Another thread that held it is not in this process. Records are linked in after they are filled. */
+    if (holder != (uintptr_t)&stem_thread)
+        leave();
+}
+
+static union record *take_record(void)
+{
+    union record *r = free_records;
+    if (r) {
+        free_records = r->next;
+        return r;
+    }
+    if (slab == slab_end) {
+        slab = stem_pages_map(SLAB);
+        slab_end = slab ? slab + SLAB / sizeof *slab : NULL;
+    }
+    return slab ? slab++ : NULL;
+}
+
+static void give_record(union record *r)
+{
+    r->next = free_records;
+    free_records = r;
+}
+
+static struct pool **find_pool(uintptr_t address)
+{
+    struct pool **at = &pools[(address >> 3) * 0x9e3779b97f4a7c15ull >> 52];
+    while (*at && (*at)->address != address)
+        at = &(*at)->next;
+    return at;
+}
+
+/* Returns whether the tail is known to the pool now. */
+static bool add_tail(uintptr_t address, uintptr_t tail)
+{
+    if (!enter())
+        return false;
+    struct pool **at = find_pool(address), *pool = *at;
+    union record *fresh;
+    if (!pool && (fresh = take_record())) {
+        pool = &fresh->pool;
+        *pool = (struct pool){NULL, address, NULL};
+        *at = pool;
+    }
+    struct piece *piece = pool ? pool->pieces : NULL;
+    if (pool && (!piece || piece->count == TAILS)) {
+        fresh = take_record();
+        piece = fresh ? &fresh->piece : NULL;
+        if (piece) {
+            piece->next = pool->pieces;
+            piece->count = 0;
+            pool->pieces = piece;
+        }
+    }
+    if (piece)
+        piece->tail[piece->count++] = tail;
+    leave();
+    return piece != NULL;
+}
+
+/* ---- tails ------------------------------------------------------------------------------------------------------ */
+
+struct seal {
+    uint64_t start;
+    uint32_t bytes, stack;
+};
+#define SEAL_KEY 0x5bd1e995c0a7f35dull
+
+/* Where the tail begins whose memory, or whose block's last partial granule, `bad` lies in. Returns 0 when there is none. */
+static uintptr_t tail_of(uintptr_t bad)
+{
+    if (!stem_shadow_base || bad >= 0x7ffffffff000ull)
+        return 0;
+    const uint8_t *s = stem_shadow_base;
+    uintptr_t granule = bad >> 3;
+    if (s[granule] && s[granule] < 8 && s[granule + 1] == STEM_POISON_POOL)
+        return (granule + 1) << 3;
+    if (s[granule] != STEM_POISON_POOL)
+        return 0;
+    for (unsigned i = 1; i < TAIL_GRANULES && s[granule - 1] == STEM_POISON_POOL; i++)
+        granule--;
+    return granule << 3;
+}
+
+static bool read_seal(struct seal *seal, uintptr_t tail)
+{
+    if (!stem_safe_copy(seal, (const void *)tail, sizeof *seal))
+        return false;
+    seal->start ^= SEAL_KEY ^ tail;
+    return seal->start <= tail && ((seal->start + seal->bytes + 7) & ~7ul) == tail;
+}
+
+static void open_tail(uintptr_t tail)
+{
+    uint8_t *s = stem_shadow_base + (tail >> 3);
+    if (*s != STEM_POISON_POOL)
+        return; /* handed out anew, or given up */
+    for (unsigned i = 0; i < TAIL_GRANULES && s[i] == STEM_POISON_POOL; i++)
+        s[i] = 0;
+    if (s[-1] && s[-1] < 8)
+        s[-1] = 0;
+}
+
+bool stem_pool_describe(struct stem_heap_block *block, uintptr_t bad)
+{
+    struct seal seal;
+    uintptr_t tail = tail_of(bad);
+    if (!tail || !read_seal(&seal, tail))
+        return false;
+    *block = (struct stem_heap_block){.state = STEM_HEAP_LIVE, .start = seal.start, .bytes = seal.bytes};
+    block->alloc_frames = stem_heap_stack(block->alloc_stack, seal.stack);
+    return true;
+}
+
+bool stem_pool_forget(uintptr_t bad)
+{
+    struct seal seal;
+    uintptr_t tail = tail_of(bad);
+    if (!tail || (!broken && read_seal(&seal, tail)))
+        return false;
+    open_tail(tail);
+    return true;
+}
+
+void stem_pool_undo(uintptr_t tail)
+{
+    open_tail(tail);
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t run(const struct stem_call *call)
+{
+    uint64_t (*real)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) =
+        (uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t))call->target;
+    return real(call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
+}
+
+static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size_t bytes, size_t room)
+{
+    uintptr_t end = start + bytes, tail = (end + 7) & ~7ul;
+    stem_shadow_open(start & ~7ul,
+                     end - (start & ~7ul)); /* it may lie where an undone allocation left its tail */
+    if (!add_tail(pool, tail)) {
+        stem_shadow_open(start & ~7ul, (end + 7 - (start & ~7ul)) & ~7ul);
+        return;
+    }
+    uint32_t stack =
+        stem_heap.stacks ? stem_heap_keep_stack(call->return_pc, (uintptr_t)call->stack_args, call->rbp) : 0;
+    *(struct seal *)tail = (struct seal){start ^ SEAL_KEY ^ tail, (uint32_t)bytes, stack};
+    stem_shadow_close(tail, (start + room - tail) & ~7ul, STEM_POISON_POOL);
+    stem_undo_compensate(STEM_COMPENSATE_POOL, tail);
+    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+}
+
+static bool allocate(struct stem_call *call, const struct hook *hook)
+{
+    uint64_t bytes = call->arg[hook->size], room = ((bytes + 7) & ~7ull) + TAIL;
+    if (bytes >= BLOCK_MAX || broken)
+        return false;
+    uintptr_t pool = call->arg[hook->pool];
+    call->arg[hook->size] = room;
+    call->rax = run(call);
+    /* Without its right size a block that is not aligned could end with too little room for a tail. */
+    if (call->rax)
+        poison(call, pool, call->rax, bytes, room);
+    return true;
+}
+
+static void reset(uintptr_t address)
+{
+    if (!enter()) {
+        broken = true;
+        return;
+    }
+    struct pool **at = find_pool(address), *pool = *at;
+    if (pool)
+        *at = pool->next;
+    leave();
+    if (!pool)
+        return;
+    for (struct piece *p = pool->pieces; p; p = p->next)
+        for (uint64_t i = 0; i < p->count; i++)
+            open_tail(p->tail[i]);
+    if (!enter())
+        return; /* the records are lost, no harm */
+    for (struct piece *p = pool->pieces, *next; p; p = next) {
+        next = p->next;
+        give_record((union record *)p);
+    }
+    give_record((union record *)pool);
+    leave();
+}
+
+int stem_pool_enter(struct stem_call *call)
+{
+    const struct hook *hook = &hooks[call->index];
+    call->target = (uint64_t)hook->target;
+    if (hook->role == WIRE_ALLOCATOR_ALLOC)
+        return stem_armed() && allocate(call, hook);
+    reset(call->arg[hook->pool]);
+    return 0;
+}
+
+/* ---- hooking ------------------------------------------------------------------------------------------------------- */
+
+static struct stem_function *find_function(struct stem_object *o, const char *name)
+{
+    uintptr_t address = stem_object_symbol(o, name);
+    return address ? stem_function_at(o, (uint32_t)(address - o->base)) : NULL;
+}
+
+static bool hook(struct stem_object *o, struct stem_function *f, const struct wire_allocator *entry)
+{
+    enum { STUB_BYTES = 32 };
+    if (hook_count == HOOKS_MAX || (size_t)(o->region_end - o->next) < STUB_BYTES)
+        return false;
+    o->next = (uint8_t *)(((uintptr_t)o->next + 15) & ~15ul);
+    stem_cursor p = o->next, stub = p;
+    uint64_t common = (uint64_t)stem_pool_common;
+    hooks[hook_count] = (struct hook){f->gate, entry->role, entry->pool, entry->size};
+    stem_emit_byte(&p, 0x68); /* push number */
+    stem_emit_u32(&p, hook_count++);
+    stem_emit_bytes(&p, "\xff\x25\x00\x00\x00\x00", 6); /* jmp [rip] */
+    stem_emit_bytes(&p, &common, sizeof common);
+    o->next = p;
+    /* The patch's jump leads to the gate: now to the stub. */
+    uint8_t *entry_code = (uint8_t *)(o->base + f->offset),
+            *jump = entry_code - (f->patched_bytes == 2 ? 5 : 0);
+    stem_emit_jump(&jump, stub);
+    f->hooked = true;
+    return true;
+}
+
+static void hook_family(struct stem_object *o, const struct wire_allocator *table, unsigned count,
+                        unsigned family)
+{
+    struct stem_function *functions[HOOKS_MAX];
+    unsigned allocs = 0, resets = 0, missing = 0, refused = 0;
+    for (unsigned i = 0; i < count; i++) {
+        functions[i] = NULL;
+        if (table[i].family != family)
+            continue;
+        functions[i] = find_function(o, table[i].function);
+        bool is_reset = table[i].role == WIRE_ALLOCATOR_RESET,
+             good = functions[i] && functions[i]->patched_bytes;
+        if (good && functions[i]->hooked)
+            return; /* another line was first */
+        allocs += good && !is_reset;
+        resets += good && is_reset;
+        missing += !functions[i] && is_reset;
+        refused += functions[i] && !good && is_reset;
+        if (!good)
+            functions[i] = NULL;
+    }
+    if (!allocs)
+        return;
+    if (!resets || missing || refused || hook_count + allocs + resets > HOOKS_MAX) {
+        stem_count(CORE_COUNTER_POOLS_REFUSED, 1);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) /* what takes memory back comes first */
+        if (functions[i] && table[i].role == WIRE_ALLOCATOR_RESET && !hook(o, functions[i], &table[i]))
+            return;
+    for (unsigned i = 0; i < count; i++)
+        if (functions[i] && table[i].role == WIRE_ALLOCATOR_ALLOC && !hook(o, functions[i], &table[i]))
+            return;
+}
+
+void stem_pools_hook(struct stem_object *o)
+{
+    if (!stem_shadow_base || !o->symbols)
+        return;
+    const struct wire_config *config = &stem_control->config;
+    unsigned told =
+        config->allocator_count < WIRE_ALLOCATORS_MAX ? config->allocator_count : WIRE_ALLOCATORS_MAX;
+    for (unsigned family = 0; family < FAMILIES; family++)
+        hook_family(o, config->allocators, told, family);
+    for (unsigned family = 0; family < FAMILIES; family++)
+        hook_family(o, known, KNOWN, family);
+}
