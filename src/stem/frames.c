@@ -287,7 +287,12 @@ bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *objec
         p += 4;
     if (*p == 0xf2) /* bnd */
         p++;
-    return p[0] == 0xff && (p[1] == 0x25 || p[1] == 0x35); /* jmp [rip + x], push [rip + x] */
+    if (p[0] == 0xff && p[1] == 0x35) { /* push [rip + x]: the first entry goes on with a jump */
+        p += 6;
+        if (*p == 0xf2)
+            p++;
+    }
+    return p[0] == 0xff && p[1] == 0x25; /* jmp [rip + x] */
 }
 
 bool stem_fde_find(struct stem_fde *out, const struct stem_object *object, uint32_t offset)

@@ -39,7 +39,7 @@ static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes, bool belo
     }
     if (!sys_failed(fd))
         sys_call1(SYS_close, fd);
-    uintptr_t previous_end = 65536, best = 0, best_distance = ~(uintptr_t)0;
+    uintptr_t previous_end = 65536, best = 0, best_distance = ~(uintptr_t)0, far = 0;
     bool previous_is_heap = false;
     const char *p = text;
     while (*p) {
@@ -59,6 +59,10 @@ static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes, bool belo
         uintptr_t from = previous_end + (previous_is_heap ? 1ul << 30 : 65536);
         uintptr_t to = bound[0] - (is_stack ? 1ul << 30 : 65536);
         if (to > from && bound[0] > previous_end && to - from >= bytes + 65536) {
+            /* A program at a fixed low place has no room below: as far above it as reaches, for brk's sake. */
+            uintptr_t highest = ((low + REACH < to ? low + REACH : to) - bytes) & ~65535ul;
+            if (below && from > high && highest >= from)
+                far = highest;
             uintptr_t candidates[2] = {(to - bytes) & ~65535ul, (from + 65535) & ~65535ul};
             for (int i = 0; i < 2; i++) {
                 uintptr_t a = candidates[i];
@@ -73,7 +77,7 @@ static uintptr_t find_gap(uintptr_t low, uintptr_t high, size_t bytes, bool belo
         previous_is_heap = is_heap;
     }
     stem_pages_unmap(text, ROOM);
-    return best;
+    return best ? best : far;
 }
 
 static uint8_t *map_near(uintptr_t low, uintptr_t high, size_t bytes, bool below)
@@ -336,7 +340,11 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     bool falls_through = true;
     for (unsigned i = 0; i < count; i++) {
         if (!relocate(&p, &insns[i], entry + (insns[i].offset - f->offset), o)) {
+            /* The gate stays unfinished: nobody may be led to it. */
             f->refusal = CORE_REFUSAL_NO_ROOM;
+            f->gate = NULL;
+            for (int flavour = 0; flavour < FLAVOURS; flavour++)
+                f->slot[flavour] = NULL;
             return false;
         }
         falls_through = insns[i].kind != INSN_JUMP && insns[i].kind != INSN_RETURN &&

@@ -19,7 +19,7 @@ struct scan {
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
 enum { NONE = 0xffffffff };
-enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, FRAGMENT = 0xff };
+enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, SEEN_ABSOLUTE = 4, FRAGMENT = 0xff };
 
 static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
 {
@@ -40,6 +40,15 @@ static void mark_called(void *context, uint32_t offset)
     int32_t i = fde_starting_at(s, offset);
     if (i >= 0)
         s->seen[i] |= SEEN_CALLED;
+}
+
+/* Four bytes that are the address of an FDE's start: only programs at a fixed place have such operands, and by chance any code does.
+   So this does not outweigh a jump from outside. */
+static void mark_absolute(struct scan *s, uint32_t offset)
+{
+    int32_t i = fde_starting_at(s, offset);
+    if (i >= 0)
+        s->seen[i] |= SEEN_ABSOLUTE;
 }
 
 static uint32_t fde_holding(const struct scan *s, uint32_t offset)
@@ -87,8 +96,7 @@ static void scan_code(struct scan *s)
         if (next < s->count && here >= s->fdes[next].offset)
             current = next++;
         if (!s->object->base && (uint32_t)rel32(p) - start < end - code)
-            mark_called(
-                s, (uint32_t)rel32(p)); /* an absolute address: only programs at a fixed place have these */
+            mark_absolute(s, (uint32_t)rel32(p));
         if (b == 0xe8)
             mark_called(s, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
@@ -156,7 +164,8 @@ void stem_scan_functions(struct stem_object *o)
     scan_code(&s);
     uint32_t entries = 0;
     for (uint32_t i = 0; i < s.count; i++)
-        if ((s.seen[i] == SEEN_JUMPED) || !stem_cfi_begins_as_function(o, &s.fdes[i]))
+        if (((s.seen[i] & (SEEN_JUMPED | SEEN_CALLED)) == SEEN_JUMPED) ||
+            !stem_cfi_begins_as_function(o, &s.fdes[i]))
             s.seen[i] = FRAGMENT;
         else
             entries++;
