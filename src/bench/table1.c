@@ -25,7 +25,7 @@ static const struct {
              {0.14, 92, 1135}, {0.04, 87, 3973}, {0.01, 94, 15893}};
 static const double paper_at_risk = 58.93, first_slice = 10.34;
 
-/* One row: a slice, and what all trials found. Ratios are against the native trial of the same turn. */
+/* One row: a slice, and what all trials found. Ratios are against the native trial before each. */
 struct row {
     double slice; /* percent; 0 and 100: nothing and everything */
     double at_risk, share_sum;
@@ -141,22 +141,27 @@ static int try_row(struct base_error *error, struct bench *bench, struct row *ro
     return 0;
 }
 
+static int try_native(struct base_error *error, struct bench_load *native, struct bench *bench,
+                      struct bench_server *server)
+{
+    if (bench__server_load(error, native, server, bench->requests, bench->concurrency, NULL))
+        return -1;
+    bench->user_ticks += native->user_ticks;
+    bench->all_ticks += native->all_ticks;
+    bench->native_pss_kib = native->pss_kib;
+    return 0;
+}
+
 static int run_trials(struct base_error *error, struct bench *bench)
 {
-    bench->total = (uint64_t)bench->trials * (bench->row_count + 1);
-    for (unsigned trial = 0; trial < bench->trials; trial++) {
-        struct bench_load native;
-        if (bench__server_load(error, &native, bench->native, bench->requests, bench->concurrency, NULL))
-            return -1;
-        bench->user_ticks += native.user_ticks;
-        bench->all_ticks += native.all_ticks;
-        bench->native_pss_kib = native.pss_kib;
-        step(bench);
-        /* Forwards and backwards by turns, so that no row is always next to the native one. */
-        for (size_t i = 0; i < bench->row_count; i++)
-            if (try_row(error, bench, &bench->rows[trial % 2 ? bench->row_count - 1 - i : i], trial, &native))
+    bench->total = (uint64_t)bench->trials * bench->row_count;
+    for (unsigned trial = 0; trial < bench->trials; trial++)
+        for (size_t i = 0; i < bench->row_count; i++) {
+            struct bench_load native;
+            if (try_native(error, &native, bench, bench->native) ||
+                try_row(error, bench, &bench->rows[i], trial, &native))
                 return -1;
-    }
+        }
     return 0;
 }
 
@@ -196,8 +201,8 @@ static void describe(struct bench_result *result, const struct bench *bench)
     bench__note_machine(result);
     bench__note(
         result,
-        "%s on loopback, %u requests a trial at concurrency %u, a page of 6 KB, %u trials in turns with native; "
-        "medians, smallest and largest in percent of the native trial of the same turn",
+        "%s on loopback, %u requests a trial at concurrency %u, a page of 6 KB, %u trials of each row, a native "
+        "one before each; medians, smallest and largest in percent of that native one",
         bench__server_name(bench->kind), bench->requests, bench->concurrency, bench->trials);
     bench__note(
         result,
@@ -389,19 +394,14 @@ static int compare_ways(struct base_error *error, struct bench *bench, struct be
                         int count)
 {
     bench->total = (uint64_t)bench->trials * (uint64_t)count;
-    for (unsigned trial = 0; trial < bench->trials; trial++) {
-        struct bench_load native = {0}, load;
+    for (unsigned trial = 0; trial < bench->trials; trial++)
         for (int w = 0; w < count; w++) {
-            struct row *row = &bench->rows[w];
-            if (bench__server_load(error, &load, servers[w], bench->requests, bench->concurrency, NULL))
+            struct bench_load native, load;
+            if (try_native(error, &native, bench, servers[0]) ||
+                bench__server_load(error, &load, servers[w], bench->requests, bench->concurrency, NULL))
                 return -1;
-            if (w == 0) {
-                native = load;
-                bench->native_pss_kib = load.pss_kib;
-            }
-            record(bench, row, trial, &load, &native);
+            record(bench, &bench->rows[w], trial, &load, &native);
         }
-    }
     return 0;
 }
 
@@ -420,8 +420,8 @@ int bench_peers(struct base_error *error, struct bench_result *result, const str
         bench__note_machine(result);
         bench__note(
             result,
-            "%s on loopback, %u requests a trial at concurrency %u, a page of 6 KB, %u trials in turns; all functions "
-            "supervised, no allocation stacks; percent of the native trial of the same turn",
+            "%s on loopback, %u requests a trial at concurrency %u, a page of 6 KB, %u trials of each row, a native "
+            "one before each; all functions supervised, no allocation stacks",
             bench__server_name(bench->kind), bench->requests, bench->concurrency, bench->trials);
         if (!bench__installed("valgrind"))
             bench__note(result, "left out: valgrind, not installed");

@@ -47,7 +47,7 @@ static const struct base_option engine_options[] = {
     BASE_INTEGER("requests", 'n', "N", &requests, "10000", 10, 100000000, "requests of a trial"),            \
         BASE_INTEGER("concurrency", 'c', "N", &concurrency, "5", 1, 64, "requests at a time")
 #define TRIALS                                                                                               \
-    BASE_INTEGER("trials", 'r', "N", &runs, "5", 1, 1000, "trials of each row, in turns with native")
+    BASE_INTEGER("trials", 'r', "N", &runs, "5", 1, 1000, "trials of each row, each after a native one")
 
 static const struct base_option table1_options[] = {
     OUT,
