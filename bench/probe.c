@@ -1,5 +1,6 @@
 /* Times single operations from inside a program: calls of small functions, which testudo bench supervises by their names
-   probe_*, and allocations, which go to whatever allocator is loaded. Prints lines `NAME NANOSECONDS`, the median of rounds. */
+   probe_*, and allocations, which go to whatever allocator is loaded. Prints lines `NAME NANOSECONDS` of this thread's CPU
+   time, the median of rounds. Rounds are short: on a busy machine most of them still run undisturbed. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 
 #define WATCHED __attribute__((noinline, used))
 
-enum { ROUNDS = 15, FAULTS = 60, CELLS = 128, BATCH = 512 };
+enum { ROUNDS = 101, FAULTS = 60, CELLS = 128, BATCH = 512 };
 
 long probe_empty(long value);
 long probe_store_1(long value);
@@ -66,7 +67,7 @@ WATCHED long probe_fault_100(long value)
 static uint64_t now_ns(void)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
@@ -118,12 +119,19 @@ static int time_faults(const char *name, long (*function)(long))
     return 0;
 }
 
+/* Large blocks cost system calls, which take long and vary little. */
+static int rounds_for(size_t bytes)
+{
+    return bytes <= 4096 ? ROUNDS : ROUNDS / 10;
+}
+
 static void time_pairs(size_t bytes)
 {
     char name[64];
     double each[ROUNDS];
-    long calls = bytes <= 4096 ? 200000 : bytes <= 65536 ? 50000 : 2000;
-    for (int round = -1; round < ROUNDS; round++) {
+    int rounds = rounds_for(bytes);
+    long calls = bytes <= 4096 ? 20000 : bytes <= 65536 ? 2000 : 50;
+    for (int round = -1; round < rounds; round++) {
         uint64_t start = now_ns();
         for (long i = 0; i < calls; i++) {
             char *volatile block = malloc(bytes);
@@ -134,7 +142,7 @@ static void time_pairs(size_t bytes)
             each[round] = (double)(now_ns() - start) / (double)calls;
     }
     snprintf(name, sizeof name, "pair %zu", bytes);
-    print_median(name, each, ROUNDS);
+    print_median(name, each, rounds);
 }
 
 /* Many blocks that live at once and are freed in another order than they came. */
@@ -142,8 +150,9 @@ static void time_batches(size_t bytes)
 {
     char name[64], *blocks[BATCH];
     double each[ROUNDS];
-    long batches = bytes <= 4096 ? 200 : bytes <= 65536 ? 20 : 2;
-    for (int round = -1; round < ROUNDS; round++) {
+    int rounds = rounds_for(bytes);
+    long batches = bytes <= 4096 ? 20 : 1;
+    for (int round = -1; round < rounds; round++) {
         uint64_t start = now_ns();
         for (long b = 0; b < batches; b++) {
             for (int i = 0; i < BATCH; i++) {
@@ -157,7 +166,7 @@ static void time_batches(size_t bytes)
             each[round] = (double)(now_ns() - start) / (double)(batches * BATCH);
     }
     snprintf(name, sizeof name, "batch %zu", bytes);
-    print_median(name, each, ROUNDS);
+    print_median(name, each, rounds);
 }
 
 int main(int argc, char **argv)

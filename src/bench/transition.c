@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { TURNS = 5, VALUES_MAX = 32, CALLS = 1000000, OUTPUT_BYTES = 8192 };
+enum { TURNS = 5, VALUES_MAX = 32, CALLS = 100000, OUTPUT_BYTES = 8192 };
 
 /* What the probe printed in one way, over all turns. */
 struct value {
@@ -228,7 +228,7 @@ int bench_transition(struct base_error *error, struct bench_result *result,
         return -1;
     bench__note(
         result,
-        "nanoseconds of one call from native code, median of rounds and of %u turns; store_N: the function stores N "
+        "nanoseconds of CPU time of one call from native code, median of rounds and of %u turns; store_N: the function stores N "
         "words; fault_N: it stores N words and faults, is undone and returns -1, with its report",
         options->runs ? options->runs : TURNS);
     for (int w = 1; w < count; w++)
@@ -268,7 +268,7 @@ int bench_heap(struct base_error *error, struct bench_result *result, const stru
         return -1;
     bench__note(
         result,
-        "nanoseconds of one malloc and its free, native is the C library's, median of rounds and of %u turns; pair "
+        "nanoseconds of CPU time of one malloc and its free, native is the C library's, median of rounds and of %u turns; pair "
         "BYTES: freed at once; batch BYTES: 512 blocks live, then freed in another order",
         options->runs ? options->runs : TURNS);
     for (int w = 1; w < count; w++) {
