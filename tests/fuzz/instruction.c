@@ -118,10 +118,8 @@ static bool index_range(int *smallest, int *largest, const struct fuzz_block *b,
     int scale = op->mem.scale ? op->mem.scale : 1;
     if (reg == ZYDIS_REGISTER_NONE)
         return true;
-    if (reg == ZYDIS_REGISTER_AL) {
-        *largest = 255;
+    if (reg == ZYDIS_REGISTER_AL) /* xlat: the caller knows */
         return true;
-    }
     if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
         *largest = FUZZ_INDEX_LANE * scale;
         return c->vector_index >= 0 && ZydisRegisterGetId(reg) == c->vector_index;
@@ -145,6 +143,8 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
     int base = general_register(op->mem.base), size = op->size / 8, low, high;
     if (c->label != LABEL_NONE && (in->raw.disp.size != 32 || in->raw.disp.offset != c->label_at))
         return false;
+    if (op->mem.base == ZYDIS_REGISTER_EIP)
+        return false;
     if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN) {
         /* an address is data here */
         int index = general_register(op->mem.index);
@@ -154,6 +154,8 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
     }
     if (!index_range(&low, &high, b, op, c))
         return false;
+    if (in->mnemonic == ZYDIS_MNEMONIC_XLAT)
+        high = 255;
     if (in->address_width != 64) {
         /* 32-bit address: the register's value must be one, and the sum must not go below zero */
         if (base < 0 || !b->registers[base].below_2g || low < 0)

@@ -116,6 +116,12 @@ CASES = [
     Case("python", ["python3", "-S", "-E", "mixed.py"], inputs=["mixed.py"]),
     Case("openssl-digest", ["openssl", "dgst", "-sha256", "prose.txt", "noise.bin"], inputs=["prose.txt", "noise.bin"]),
     Case("openssl-cipher", ["openssl", "enc", "-aes-256-cbc", "-K", "00" * 32, "-iv", "11" * 16, "-base64", "-in", "short.txt"], inputs=["short.txt"]),
+    Case("openssl-many", ["bash", "-c", "for c in aes-128-ctr aes-256-gcm chacha20 camellia-128-cbc aria-256-cbc des-ede3-cbc; do openssl enc -$c -K $(printf 5a%.0s {1..32}) -iv $(printf 11%.0s {1..16}) "
+                          "-in prose.txt 2>&1 | sha256sum; done; for d in md5 sha1 sha512 sha3-256 blake2b512 sm3 ripemd160; do openssl dgst -$d noise.bin 2>&1; done; openssl prime 1000003; "
+                          "openssl prime -generate -bits 64 | wc -c; openssl rand -hex 20 | wc -c; openssl genpkey -algorithm ed25519 -out k; openssl pkeyutl -sign -inkey k -rawin -in short.txt -out s; "
+                          "openssl pkeyutl -verify -inkey k -rawin -in short.txt -sigfile s; openssl asn1parse -in k | cut -d: -f3- | grep -v DUMP; rm k s"],
+         inputs=["prose.txt", "noise.bin", "short.txt"]),
+    Case("python-more", ["/usr/bin/python3", "-E", "more.py"], inputs=["more.py"]),
     Case("sort", ["sort", "-k2", "-u", "prose.txt"], inputs=["prose.txt"], quick=True),
     Case("grep", ["grep", "-nEi", "([a-z])\\1.*[xyz]{2}", "prose.txt"], inputs=["prose.txt"]),
     Case("sed", ["sed", "-E", "s/([a-z]+) ([a-z]+)/\\2 \\1/g; 3,$ { /q/d }", "prose.txt"], inputs=["prose.txt"]),
