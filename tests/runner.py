@@ -29,7 +29,7 @@ class Ran:
 def run(command, *, stdin=b"", cwd=None, env=None, timeout=120):
     """Runs a command in a session of its own, so that a hung one is ended with all its children."""
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
-    for name in ("TESTUDO_STEM", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    for name in ("TESTUDO_STEM", "TESTUDO_KNOBS", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
         if name in os.environ:
             environment[name] = os.environ[name]
     environment.update(env or {})

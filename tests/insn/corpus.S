@@ -118,8 +118,9 @@ FORMS(zero_extend) FORMS(sign_extend) FORMS(exchange) FORMS(exchange_add) FORMS_
 #define mul_load(m)      imulq m, %rax; imull $100, m, %r8d;
 #define mul_wide(m)      mulq m;
 #define imul_byte(m)     imulb m;
-#define div_wide(m)      movl m, %r8d; orl $1, m; xorl %edx, %edx; movl %eax, %eax; divl m; movl %r8d, %r8d;
-#define idiv_word(m)     orw $1, m; movsbw %al, %ax; cwtd; idivw m;
+/* A division leaves all flags undefined; what comes behind it defines them. */
+#define div_wide(m)      movl m, %r8d; orl $1, m; xorl %edx, %edx; movl %eax, %eax; divl m; movl %r8d, %r8d; cmpl $3, %eax;
+#define idiv_word(m)     orw $1, m; movsbw %al, %ax; cwtd; idivw m; cmpl $3, %eax;
 #define bit_imm(m)       btq $37, m; btsl $5, m; setc %al; btcq $63, m;
 #define bit_near(m)      btsl %edx, m; setc %al; btrq %rdx, m;
 #define bit_far(m)       leaq (, %r9, 4), %r8; btcq %r8, m; setc %al; shlq $3, %r8; btq %r8, m;
