@@ -121,7 +121,7 @@ static void add_branch(struct fuzz_block *b)
     unsigned label = b->labels++;
     const char *how = condition(b);
     uint32_t undefined = b->undefined;
-    if (b->text != &b->helper && fuzz_random(12) == 0 && !b->registers[RCX].opaque)
+    if (fuzz_random(12) == 0 && !b->registers[RCX].opaque)
         fuzz_line(b, "jrcxz 1f; jmp 2f; 1: jmp .L%u_%u; 2:", b->number, label);
     else
         fuzz_line(b, "j%s .L%u_%u", how, b->number, label);
@@ -218,7 +218,7 @@ static void add_push(struct fuzz_block *b)
     struct fuzz_register frame = b->registers[RSP];
     if (to < 0 || b->registers[from].opaque || from == RSP || frame.low < 0 || b->text != &b->main)
         return;
-    switch (fuzz_random(b->main.used ? 3 : 2)) {
+    switch (fuzz_random(3)) {
     case 0:
         fuzz_line(b, "push %s", names64[from]);
         break;
