@@ -221,6 +221,14 @@ uintptr_t stem_object_symbol(const struct stem_object *object, const char *name)
 /* The dynamic symbol whose address the loader stores at `offset` (a GOT slot), or NULL. */
 const char *stem_object_got_name(struct stem_object *object, uint32_t offset);
 
+/* ---- entries on the control page (listing.c) ------------------------------------------------------------ */
+
+/* Gives the object and its functions their places on the control page: those that another process has made for the same file,
+   or new ones. Returns false when the tables are full. Translator lock held, or before main. */
+bool stem_listing_make(struct stem_object *object);
+/* Waits a bounded time until the supervisor has set the levels of the object's functions. */
+void stem_listing_await(const struct stem_object *object);
+
 /* ---- call-frame information (frames.c) ------------------------------------------------------------------ */
 
 /* Integer registers in DWARF order, as in a fault record. */

@@ -205,86 +205,6 @@ static bool read_image(struct stem_object *o, const Elf64_Ehdr *e)
     return o->high > o->low;
 }
 
-/* ---- the control page --------------------------------------------------------------------------------------- */
-
-static void copy_path(char *to, size_t room, const char *from)
-{
-    size_t i = 0;
-    for (; i + 1 < room && from[i]; i++)
-        to[i] = from[i];
-    to[i] = 0;
-}
-
-/* Finds the page's entry for this object or makes it. The functions of one file are always the same, so that whoever
-   lists them first, lists them for all processes. Returns false when the tables are full. */
-static bool list_on_page(struct stem_object *o)
-{
-    struct wire_control *page = stem_control;
-    uint32_t known = __atomic_load_n(&page->object_count, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < known && i < WIRE_OBJECTS_MAX; i++) {
-        struct wire_object *w = &page->objects[i];
-        if (__atomic_load_n(&w->state, __ATOMIC_ACQUIRE) >= WIRE_OBJECT_LISTED &&
-            w->function_count == o->function_count && w->build_id_bytes == o->build_id_bytes &&
-            !memcmp(w->build_id, o->build_id, sizeof w->build_id) && same_text(w->path, o->path)) {
-            o->page_index = i;
-            for (uint32_t f = 0; f < o->function_count; f++)
-                o->functions[f].index = w->first_function + f;
-            return true;
-        }
-    }
-    uint32_t index = __atomic_fetch_add(&page->object_count, 1, __ATOMIC_ACQ_REL);
-    uint32_t first = __atomic_fetch_add(&page->function_count, o->function_count, __ATOMIC_ACQ_REL);
-    if (index >= WIRE_OBJECTS_MAX || first > WIRE_FUNCTIONS_MAX ||
-        o->function_count > WIRE_FUNCTIONS_MAX - first) {
-        if (index >= WIRE_OBJECTS_MAX)
-            __atomic_fetch_sub(&page->object_count, 1, __ATOMIC_ACQ_REL);
-        __atomic_fetch_sub(&page->function_count, o->function_count, __ATOMIC_ACQ_REL);
-        return false;
-    }
-    struct wire_object *w = &page->objects[index];
-    __atomic_store_n(&w->state, WIRE_OBJECT_FILLING, __ATOMIC_RELEASE);
-    w->first_function = first;
-    w->function_count = o->function_count;
-    w->own = o->own;
-    w->build_id_bytes = o->build_id_bytes;
-    memcpy(w->build_id, o->build_id, sizeof w->build_id);
-    copy_path(w->path, sizeof w->path, o->path);
-    for (uint32_t f = 0; f < o->function_count; f++) {
-        o->functions[f].index = first + f;
-        page->functions[first + f] = (struct wire_function){.offset = o->functions[f].offset,
-                                                            .bytes = o->functions[f].bytes,
-                                                            .refusal = o->functions[f].refusal,
-                                                            .object = (uint8_t)index};
-        page->level[first + f] = (uint8_t)page->config.default_level;
-    }
-    o->page_index = index;
-    __atomic_store_n(&w->state, WIRE_OBJECT_LISTED, __ATOMIC_RELEASE);
-    return true;
-}
-
-static void await_answer(struct stem_object *o)
-{
-    struct wire_control *page = stem_control;
-    struct wire_object *w = &page->objects[o->page_index];
-    if (!page->supervisor_pid || !o->own)
-        return;
-    __atomic_fetch_add(&page->doorbell, 1, __ATOMIC_RELEASE);
-    sys_call3(SYS_futex, &page->doorbell, 1 /* FUTEX_WAKE */, 1);
-    static bool gave_up;
-    if (gave_up)
-        return;
-    struct {
-        int64_t s, ns;
-    } step = {0, 10000000};
-    for (uint32_t waited = 0; waited < page->config.answer_ms; waited += 10) {
-        uint32_t state = __atomic_load_n(&w->state, __ATOMIC_ACQUIRE);
-        if (state != WIRE_OBJECT_LISTED)
-            return;
-        sys_call4(SYS_futex, &w->state, 0 /* FUTEX_WAIT */, state, &step);
-    }
-    gave_up = true; /* the supervisor is gone: go on with the defaults and do not wait again */
-}
-
 /* ---- finding ---------------------------------------------------------------------------------------------------- */
 
 struct stem_object *stem_object_of(uintptr_t address)
@@ -430,15 +350,6 @@ uintptr_t stem_object_symbol(const struct stem_object *o, const char *name)
     return 0;
 }
 
-static bool exports_malloc(const struct stem_object *o)
-{
-    for (uint32_t i = 0; i < o->symbol_count; i++)
-        if (o->symbols[i].s.st_shndx != SHN_UNDEF &&
-            same_text(o->strings + o->symbols[i].s.st_name, "malloc"))
-            return true;
-    return false;
-}
-
 /* ---- the loader's list ------------------------------------------------------------------------------------------- */
 
 static struct r_debug *loader;
@@ -478,12 +389,11 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
     o->own = is_own(o->path, is_program);
     if (o->own && o->fde_count && stem_control->config.mode != WIRE_MODE_OFF)
         stem_scan_functions(o);
-    if (!list_on_page(o)) {
+    if (!stem_listing_make(o)) {
+        stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count);
         o->function_count = 0;
         o->own = false;
         o->page_index = WIRE_NO_OBJECT;
-    } else if (o->own && exports_malloc(o)) {
-        stem_control->objects[o->page_index].own_malloc = 1;
     }
     /* Published before it is patched: a lookup by address must already find it. */
     __atomic_store_n(&object_count, object_count + 1, __ATOMIC_RELEASE);
@@ -492,7 +402,7 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
         stem_count(CORE_COUNTER_FUNCTIONS_FOUND, o->function_count);
         if (stem_region_make(o)) {
             stem_patch_all(o);
-            await_answer(o);
+            stem_listing_await(o);
         }
     }
 }

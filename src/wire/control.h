@@ -70,9 +70,11 @@ enum wire_returns {
 
 enum wire_object_state {
     WIRE_OBJECT_FREE = 0,
-    WIRE_OBJECT_FILLING = 1,  /* claimed by a runtime */
+    WIRE_OBJECT_FILLING = 1,  /* claimed by a runtime, by compare-and-swap */
     WIRE_OBJECT_LISTED = 2,   /* all fields and functions stand; the supervisor has not looked yet */
     WIRE_OBJECT_ANSWERED = 3, /* the supervisor has set levels and return kinds */
+    WIRE_OBJECT_NAMED = 4,    /* a runtime has written which file it is, its functions are to follow */
+    WIRE_OBJECT_RETIRED = 5,  /* nobody has it loaded: may be claimed again, with its run of functions */
 };
 
 /* One loaded ELF file. Written by the runtime, except the step to ANSWERED. */
@@ -84,7 +86,7 @@ struct wire_object {
     uint32_t build_id_bytes; /* 0..20 */
     uint32_t own_malloc;     /* 1: exports an allocator of its own, heap checks do not see it */
     uint8_t build_id[20];
-    uint32_t reserved;
+    uint32_t room;  /* runtime: length of the run of functions[] that is this entry's, >= function_count */
     char path[512]; /* as the loader knows it, NUL-terminated; the program itself by /proc/self/exe */
 };
 
@@ -207,8 +209,8 @@ struct wire_control {
     uint32_t disarm;        /* supervisor: 1 = every process runs natively from now on */
     uint32_t doorbell;      /* runtime: incremented when something is to be looked at; futex word, atomic; the
                                 supervisor increments it to wake its own sleeper */
-    uint32_t object_count;  /* runtime: entries claimed, atomic, may exceed WIRE_OBJECTS_MAX when full */
-    uint32_t function_count; /* runtime: entries claimed, atomic, may exceed WIRE_FUNCTIONS_MAX when full */
+    uint32_t object_count;  /* runtime: entries ever claimed, atomic */
+    uint32_t function_count; /* runtime: entries ever claimed, atomic */
     uint32_t fault_count;    /* runtime: faults so far, atomic: the source of `sequence` */
     struct wire_config config;
     uint64_t counters[64]; /* runtime: enum core_counter, atomic */
