@@ -62,4 +62,18 @@ fuzz_2.cold:
         .fill 16, 1, 0
         .text
 
+/* An address relative to the instruction pointer, cut to 32 bits. */
+        .p2align 4
+        .type fuzz_3, @function
+fuzz_3: .cfi_startproc
+        lea ebx, fuzz_table[eip]
+        lea r9, fuzz_table[eip + 64]
+        mov eax, dword ptr fuzz_table[eip + 16]
+        ret
+        .cfi_endproc
+        .size fuzz_3, . - fuzz_3
+        .section fuzz_blocks, "aw"
+        .quad fuzz_3, 3
+        .fill 16, 1, 0
+        .text
         .section .note.GNU-stack, "", @progbits
