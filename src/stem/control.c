@@ -175,6 +175,13 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
     return true;
 }
 
+/* The register of [notrack] [REX.B] ff /2 or /4. */
+static unsigned pointer_register(const struct stem_insn *insn, const uint8_t *bytes)
+{
+    return (bytes[insn->length - 1] & 7u) |
+           (insn->length > 2 && (bytes[insn->length - 3] & 0xf1) == 0x41 ? 8u : 0u);
+}
+
 /* A call or tail jump through a pointer. Where everything that is called is to be protected, the slow path says where it goes. */
 static bool emit_through_pointer(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
@@ -182,10 +189,8 @@ static bool emit_through_pointer(struct stem_emitter *e, const struct stem_insn 
     if (e->flavour != FLAVOUR_PROTECT)
         return stem_emit_copy(&e->p, insn, bytes, e->object);
     struct stem_insn pointer = *insn;
-    if (!(insn->flags & INSN_HAS_MEM)) /* [notrack] [REX.B] ff /2 or /4 with a register */
-        pointer.mem = (struct stem_mem){
-            .base = (uint8_t)((bytes[insn->length - 1] & 7u) |
-                              (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u))};
+    if (!(insn->flags & INSN_HAS_MEM))
+        pointer.mem = (struct stem_mem){.base = (uint8_t)pointer_register(insn, bytes)};
     else if (insn->mem.segment)
         return stem_emit_copy(&e->p, insn, bytes, e->object);
     stem_emit_slow_call(e, STUB_PROTECT, &pointer);
@@ -215,9 +220,7 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     int32_t saved = stem_slot_offset(0), to = stem_slot_offset(1);
     uint32_t dead = dead_at_targets(e->unit);
     bool through_memory = insn->flags & INSN_HAS_MEM;
-    /* [notrack] [REX.B] ff e0+r */
-    unsigned target =
-        (bytes[insn->length - 1] & 7u) | (insn->length > 2 && bytes[insn->length - 3] == 0x41 ? 8u : 0u);
+    unsigned target = pointer_register(insn, bytes);
     bool in_place = !through_memory && dead & 1u << target;
     unsigned r = in_place ? target : dead ? (unsigned)__builtin_ctz(dead) : RCX;
     bool restore = !in_place && !(dead & 1u << r);
@@ -282,6 +285,12 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
     struct stem_function *f;
     switch (insn->kind) {
     case INSN_CALL:
+        if (insn->flags & INSN_CALLS_INSIDE) { /* goes on natively, with the application's address */
+            through_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
+            unpoison_frame(e);
+            stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
+            return true;
+        }
         if (!emit_library_call(e, insn, bytes))
             emit_direct(e, 0xe8, 0, -1, insn);
         return true;
@@ -311,8 +320,7 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
             stem_emit_bytes(&e->p, "\xeb\x05", 2);
             emit_direct(e, 0xe9, 0, block->target, insn);
         } else {
-            emit_direct(e, 0x0f, 0x80 | (bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf),
-                        block->target, insn);
+            emit_direct(e, 0x0f, 0x80u | insn->condition, block->target, insn);
         }
         return true;
     case INSN_JUMP_INDIRECT:

@@ -153,6 +153,7 @@ static void set_kind(struct stem_insn *insn, const ZydisDecodedInstruction *in,
         break;
     case ZYDIS_CATEGORY_COND_BR:
         insn->kind = INSN_BRANCH;
+        insn->condition = in->opcode & 0xf;
         break;
     case ZYDIS_CATEGORY_RET:
         insn->kind = INSN_RETURN;
@@ -176,7 +177,9 @@ static void set_kind(struct stem_insn *insn, const ZydisDecodedInstruction *in,
     case ZYDIS_MNEMONIC_IRETQ:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_RDGSBASE: /* gs is ours; the thread's slots are found by fs */
     case ZYDIS_MNEMONIC_WRGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
         insn->flags |= INSN_UNSUPPORTED;
         break;
     case ZYDIS_MNEMONIC_XLAT:
@@ -188,6 +191,18 @@ static void set_kind(struct stem_insn *insn, const ZydisDecodedInstruction *in,
     case ZYDIS_MNEMONIC_VPMASKMOVD:
     case ZYDIS_MNEMONIC_VPMASKMOVQ:
         insn->flags |= INSN_EXOTIC;
+        break;
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        insn->flags |= INSN_SAVES_X87;
         break;
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:
@@ -235,11 +250,25 @@ static void take_memory(struct stem_insn *insn, const ZydisDecodedInstruction *i
         insn->flags |= INSN_EXOTIC;
 }
 
+/* [eip + disp] becomes [disp32] with an address-size prefix, in an encoding one byte longer, in which the X bit counts. */
+static void take_eip(struct stem_insn *insn, const ZydisDecodedInstruction *in, const ZydisDecodedOperand *op)
+{
+    bool x = in->raw.rex.X || (in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !in->raw.vex.X) ||
+             (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && !in->raw.evex.X);
+    bool longer = in->length < ZYDIS_MAX_INSTRUCTION_LENGTH && in->raw.disp.size == 32 && !x &&
+                  in->encoding != ZYDIS_INSTRUCTION_ENCODING_XOP;
+    insn->flags |= longer ? INSN_EIP_RELATIVE : INSN_UNSUPPORTED;
+    insn->mem.disp = (int32_t)(insn->offset + insn->length + (uint32_t)op->mem.disp.value);
+}
+
 static void take_register(struct stem_insn *insn, const ZydisDecodedInstruction *in,
                           const ZydisDecodedOperand *op)
 {
     bool partial;
     int reg = register_number(op->reg.value, &partial);
+    if ((op->reg.value == ZYDIS_REGISTER_FS || op->reg.value == ZYDIS_REGISTER_GS) &&
+        op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+        insn->flags |= INSN_UNSUPPORTED;
     if (reg == NO_REGISTER)
         return;
     uint32_t bit = 1u << reg;
@@ -330,11 +359,17 @@ bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint3
             if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN && op->mem.base == ZYDIS_REGISTER_RIP)
                 insn->flags |= INSN_LEA_RIP,
                     insn->mem.disp = (int32_t)(offset + in.length + (uint32_t)op->mem.disp.value);
+            if (op->mem.base == ZYDIS_REGISTER_EIP)
+                take_eip(insn, &in, op);
             /* Remembered for the frame-escape test, although lea accesses nothing. */
             if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN && op->mem.base != ZYDIS_REGISTER_RIP)
                 insn->mem.base = (uint8_t)base;
         }
     }
+    /* Where it goes is read by code that knows 64-bit addresses. */
+    if ((insn->kind == INSN_CALL_INDIRECT || insn->kind == INSN_JUMP_INDIRECT) &&
+        insn->flags & INSN_HAS_MEM && in.address_width != 64)
+        insn->flags |= INSN_UNSUPPORTED;
     if (in.cpu_flags) {
         insn->uses |= flag_mask(in.cpu_flags->tested);
         if (!flags_may_survive(&in, ops))

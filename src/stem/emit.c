@@ -151,6 +151,14 @@ bool stem_emit_copy(stem_cursor *p, const struct stem_insn *insn, const uint8_t 
                     const struct stem_object *object)
 {
     uint8_t *at = *p;
+    if (insn->flags & INSN_EIP_RELATIVE) { /* with a SIB byte: neither base nor index */
+        stem_emit_bytes(p, bytes, insn->disp_at - 1u);
+        stem_emit_byte(p, (bytes[insn->disp_at - 1] & 0xf8) | 4);
+        stem_emit_byte(p, 0x25);
+        stem_emit_u32(p, (uint32_t)(object->base + (uint32_t)insn->mem.disp));
+        stem_emit_bytes(p, bytes + insn->disp_at + 4, insn->length - insn->disp_at - 4u);
+        return true;
+    }
     stem_emit_bytes(p, bytes, insn->length);
     if (!insn->mem.rip_relative && !(insn->flags & INSN_LEA_RIP))
         return true;

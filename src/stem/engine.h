@@ -97,6 +97,9 @@ enum stem_insn_flags {
     INSN_SETS_FRAME = 1 << 9,      /* mov rbp, rsp */
     INSN_ABI_CALL = 1 << 12,       /* through PLT or GOT */
     INSN_EXOTIC = 1 << 11,         /* its accesses are found at run time (exotic.c) */
+    INSN_CALLS_INSIDE = 1 << 10,   /* to an instruction of its own that pops the return address */
+    INSN_SAVES_X87 = 1 << 14,      /* stores the x87 state, with the address of its last instruction */
+    INSN_EIP_RELATIVE = 1 << 13,   /* [eip + disp]: mem.disp as with rip, the address cut to 32 bits */
 };
 
 struct stem_insn {
@@ -108,6 +111,7 @@ struct stem_insn {
     uint8_t string_bytes;        /* element size of a string instruction */
     uint8_t string_op;           /* its opcode byte */
     uint8_t string_rep;          /* with a repeat prefix */
+    uint8_t condition;           /* of a conditional jump, as encoded */
     uint32_t uses, kills;        /* register and flag masks */
     uint32_t writes;             /* every register written, partially or not */
     uint32_t live;               /* live before it (liveness.c) */

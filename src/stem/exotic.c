@@ -92,7 +92,7 @@ static uintptr_t linear(const struct machine *m, const struct stem_map_entry *en
                         const ZydisDecodedOperand *op)
 {
     uint64_t a = (uint64_t)op->mem.disp.value;
-    if (op->mem.base == ZYDIS_REGISTER_RIP)
+    if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP)
         a += o->base + entry->offset + entry->length;
     else if (op->mem.base != ZYDIS_REGISTER_NONE)
         a += general(m, op->mem.base);
@@ -144,6 +144,45 @@ static bool packs(ZydisMnemonic mnemonic)
     default:
         return false;
     }
+}
+
+static bool is_xsave(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Size of an xsave area with the components that edx:eax asks for and the system has. */
+static uint32_t xsave_bytes(const struct machine *m, ZydisMnemonic mnemonic)
+{
+    enum { LEGACY_AND_HEADER = 576 };
+    uint32_t low, high, end = LEGACY_AND_HEADER;
+    bool compact = mnemonic == ZYDIS_MNEMONIC_XSAVEC || mnemonic == ZYDIS_MNEMONIC_XSAVEC64;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    uint64_t wanted =
+        ((uint64_t)high << 32 | low) & (m->context->reg[RDX] << 32 | (uint32_t)m->context->reg[RAX]);
+    for (uint32_t component = 2; component < 63; component++) {
+        uint32_t a = 0xd, offset, c = component, d;
+        if (!(wanted >> component & 1))
+            continue;
+        __asm__("cpuid" : "+a"(a), "=b"(offset), "+c"(c), "=d"(d));
+        if (compact)
+            offset = c & 2 ? (end + 63) & ~63u : end;
+        if (offset + a > end)
+            end = offset + a;
+    }
+    return end;
 }
 
 /* As many low bits as `mask` has bits. */
@@ -222,9 +261,39 @@ static unsigned touched(struct access *out, const struct machine *m, const struc
         }
         if (in->mnemonic == ZYDIS_MNEMONIC_XLAT)
             at = general(m, ZYDIS_REGISTER_RBX) + (uint8_t)general(m, ZYDIS_REGISTER_RAX);
+        if (in->meta.category == ZYDIS_CATEGORY_XSAVE || in->meta.category == ZYDIS_CATEGORY_XSAVEOPT)
+            bytes = xsave_bytes(m, in->mnemonic);
         out[n++] = (struct access){at, bytes, is_read, is_write};
     }
     return n;
+}
+
+/* ---- x87 ---------------------------------------------------------------------------------------------------------- */
+
+/* The address of the last x87 instruction becomes the application's before it is stored. Processors that keep it from fxsave
+   while no exception is pending still give its low half to fnstenv. */
+static void correct_x87_pointer(uintptr_t near)
+{
+    struct {
+        uint16_t control, status;
+        uint8_t tags, reserved;
+        uint16_t opcode;
+        uint64_t pointer;
+        uint8_t rest[496];
+    } __attribute__((aligned(16))) all;
+    uint32_t environment[7];
+    __asm__ volatile("fxsave64 %0" : "=m"(all));
+    uintptr_t pc = stem_application_pc(all.pointer, true);
+    if (pc != all.pointer) {
+        all.pointer = pc;
+        __asm__ volatile("fxrstor64 %0" : : "m"(all));
+        return;
+    }
+    __asm__ volatile("fnstenv %0" : "=m"(environment));
+    uint64_t pointer = (near & ~0xffffffffull) | environment[3];
+    if (!all.pointer && environment[3])
+        environment[3] = (uint32_t)stem_application_pc(pointer, true);
+    __asm__ volatile("fldenv %0" : : "m"(environment));
 }
 
 int stem_slow_exotic(struct stem_context *context, const uint8_t *vectors)
@@ -244,6 +313,8 @@ int stem_slow_exotic(struct stem_context *context, const uint8_t *vectors)
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, entry->length, &in, ops)))
         return 0;
+    if (in.meta.category == ZYDIS_CATEGORY_X87_ALU || is_xsave(in.mnemonic))
+        correct_x87_pointer(context->rip);
     for (unsigned i = 0; i < in.operand_count; i++) {
         if (ops[i].type != ZYDIS_OPERAND_TYPE_MEMORY || ops[i].mem.type == ZYDIS_MEMOP_TYPE_AGEN ||
             ops[i].mem.segment == ZYDIS_REGISTER_FS)

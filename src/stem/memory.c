@@ -332,7 +332,8 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
     struct stem_insn *insn = &e->unit->insns[index];
     if (insn->flags & INSN_STRING && e->mode >= WIRE_MODE_CHECK)
         stem_emit_slow_call(e, STUB_STRING, insn);
-    if (insn->flags & INSN_EXOTIC && !(insn->flags & INSN_OWN_FRAME) && e->mode >= WIRE_MODE_CHECK)
+    if (insn->flags & INSN_SAVES_X87 ||
+        (insn->flags & INSN_EXOTIC && !(insn->flags & INSN_OWN_FRAME) && e->mode >= WIRE_MODE_CHECK))
         stem_emit_slow_call(e, STUB_EXOTIC, insn);
     if (wants_check(e, insn) &&
         (!known(e->checked, e->checked_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS))) {

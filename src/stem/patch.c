@@ -155,7 +155,7 @@ static bool relocate(stem_cursor *p, const struct stem_insn *insn, const uint8_t
     case INSN_BRANCH:
         if (insn->flags & INSN_SHORT_ONLY)
             return false;
-        stem_emit_jcc(p, bytes[insn->length == 2 ? 0 : insn->length - 5] & 0xf, target);
+        stem_emit_jcc(p, insn->condition, target);
         return true;
     case INSN_CALL: { /* with the application's return address, which lies behind the patch */
         uintptr_t back = o->base + insn->offset + insn->length;

@@ -166,6 +166,16 @@ static bool calls_by_abi(const struct stem_object *o, const struct stem_insn *in
            !core_glob("__tls_get*", name);
 }
 
+/* Hand-written code learns its own address by a call to an instruction that pops it. */
+static bool asks_where(struct stem_unit *u, const struct stem_insn *insn)
+{
+    uint8_t at[2];
+    if (insn->kind != INSN_CALL || insn->target == u->function->offset || !range_of(u, insn->target))
+        return false;
+    stem_object_bytes(at, u->object, insn->target, sizeof at);
+    return (at[0] == 0x41 ? at[1] & 0xf8 : at[0] & 0xf8) == 0x58; /* pop r */
+}
+
 /* The stack pointer, or a frame pointer where the call-frame information says that rbp is one. */
 static void find_own_frame(struct stem_unit *u)
 {
@@ -196,6 +206,8 @@ static void find_own_frame(struct stem_unit *u)
             u->frame_escapes = true;
         if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT) {
             u->has_call = true;
+            if (asks_where(u, insn))
+                insn->flags |= INSN_CALLS_INSIDE;
             if (calls_by_abi(u->object, insn))
                 insn->flags |= INSN_ABI_CALL;
         }

@@ -346,6 +346,30 @@ CASE(bits, bswapq %rax; popcntq %rax, %r8; tzcntq %rcx, %rcx; shldq $7, %rax, %r
 CASE(wide_multiply, movq (%rdi), %rax; mulq (%rsi); movq %rax, (%rdi); movq %rdx, 8(%rdi); movslq 16(%rdi), %rax; imulq 16(%rsi), %rax; imulw $77, (%rsi), %cx)
 CASE(wide_divide, movq 8(%rdi), %rdx; movq (%rsi), %r8; orq $1, %r8; cmpq %r8, %rdx; jb 1f; xorl %edx, %edx; 1: movq (%rdi), %rax; divq %r8; movq %rax, (%rdi);
      movq %rdx, 8(%rdi))
+/* The address of the last x87 instruction, as the application knows it, at two places; then the state that names it, whole. */
+CASE(x87_environment, fninit; 1: fldl (%rdi); fnstenv 64(%rdi); movl 76(%rdi), %eax; leal 1b(%rip), %ecx; subl %ecx, %eax; movl %eax, 76(%rdi);
+     movl $0, 84(%rdi); 2: fstpl 8(%rdi); fnstenv 32(%rsi); movl 44(%rsi), %eax; leal 2b(%rip), %ecx; subl %ecx, %eax; movl %eax, 44(%rsi); movl $0, 52(%rsi); fldenv 64(%rdi); fninit; xorl %ecx, %ecx)
+CASE(x87_save, fninit; fld1; fnsave 128(%rdi); movl $0, 140(%rdi); movl $0, 148(%rdi); fldpi; frstor 128(%rdi); fstpt (%rdi))
+CASE(fxsave, fninit; 1: fldpi; fxsave64 (%rdi); leaq 1b(%rip), %rax; subq 8(%rdi), %rax; fstp %st(0); movups %xmm1, %xmm0; fxrstor64 (%rdi); fstpt (%rsi); movq $0, 8(%rdi);
+     movq $0, 16(%rdi); leaq 512(%rdi), %rcx; xorl %ecx, %ecx; movq %rax, (%rsi))
+#define XSAVED(name, save)                                                                                             \
+    CASE_IF(NEEDS_AVX2, name, pushq %rdx; .cfi_adjust_cfa_offset 8; leaq -1024(%rdi), %r8; xorl %eax, %eax;            \
+            1: movq %rax, 512(%r8, %rax, 8); incl %eax; cmpl $8, %eax; jb 1b;                                          \
+            2: movq $0, 504(%r8, %rax, 8); decl %eax; jne 2b; fninit; 3: fldpi; movl $7, %eax; xorl %edx, %edx;        \
+            vmovups (%rsi), %ymm3; save (%r8); leaq 3b(%rip), %rcx; subq 8(%r8), %rcx; fstp %st(0);                    \
+            vpxor %ymm3, %ymm3, %ymm3; movl $6, %eax; xrstor64 (%r8); vmovups %ymm3, (%rdi); movl %ecx, 32(%rdi);      \
+            movq $0, 8(%r8); movq $0, 16(%r8); fninit; popq %rdx; .cfi_adjust_cfa_offset -8)
+XSAVED(xsave, xsave64)
+XSAVED(xsavec, xsavec64)
+CASE(own_address, call 1f; 1: popq %rax; leaq 1b(%rip), %rcx; subq %rax, %rcx; xorl %eax, %eax)
+CASE(own_address_flags, FLAGS_IN; call 1f; 1: popq %r8; FLAGS_OUT; leaq 1b(%rip), %rcx; subq %r8, %rcx; xorl %r8d, %r8d)
+CASE(hinted_branches, cmpq %rax, %rcx; .byte 0x3e; jb 1f; incl (%rdi); 1: cmpb %dl, %al; .byte 0x2e; jle 2f; incl 4(%rdi); 2: .byte 0xf2; jne 3f; incl 8(%rdi); 3: nop)
+CASE(jump_by_wide_register, leaq insn_clears(%rip), %r8; .byte 0x49, 0xff, 0xe0)
+CASE(fs_base, movq %fs:0, %rax; rdfsbase %rcx; subq %rax, %rcx; xorl %eax, %eax)
+#ifdef ABSOLUTE
+CASE(eip_relative, leal insn_table(%eip), %eax; .byte 0x67; leaq insn_table + 8(%rip), %rcx; movl insn_table + 64(%eip), %r8d; addq %rax, insn_table + 72(%eip);
+     .byte 0x67, 0x66; leal insn_table(%rip), %edx; cmpb $5, insn_table + 80(%eip); movdqu insn_table + 16(%eip), %xmm5)
+#endif
 CASE(store_then_load, movq %rax, (%rdi); movl 2(%rdi), %ecx; movw %cx, 5(%rdi); movq (%rdi), %r8; movb 6(%rdi), %dl; movups -4(%rdi), %xmm0)
 CASE(sequence_copy, movups (%rdi), %xmm0; movups 16(%rdi), %xmm1; movups %xmm0, (%rsi); movups %xmm1, 16(%rsi); movq 32(%rdi), %rax; movq %rax, 32(%rsi);
      movl 40(%rdi), %eax; movl %eax, 40(%rsi))
@@ -356,6 +380,7 @@ CASE(sequence_fields, movq (%rdi), %rax; movq 8(%rdi), %rcx; movl 16(%rdi), %edx
 
 #define HELPER(name, ...) .text; .p2align 4; .type name, @function; name: .cfi_startproc; __VA_ARGS__; ret; .cfi_endproc; .size name, . - name;
 HELPER(insn_helper, movq 8(%rdi), %rax; xorq %r8, %rax; addq %rax, 16(%rdi); movl $5, %r8d; movl $6, %r9d; movl $7, %r10d; movl $8, %r11d)
+HELPER(insn_clears, movl $9, %r8d; addl %edx, (%rdi))
 HELPER(insn_pure, leaq 1(%rdx, %rdx, 2), %rax; xorl (%rdi), %eax)
 HELPER(insn_recursive, testl %edx, %edx; je 1f; pushq %rdx; .cfi_adjust_cfa_offset 8; decl %edx; call insn_recursive; popq %rdx; .cfi_adjust_cfa_offset -8;
        addq %rax, (%rdi, %rdx, 8); 1: leal 3(%rax, %rdx), %eax)
