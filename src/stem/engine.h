@@ -289,7 +289,8 @@ struct stem_unit {
     struct stem_range ranges[UNIT_RANGES_MAX]; /* [0] is the main part */
     uint32_t range_count;
     bool frame_escapes, has_call, has_indirect_jump, has_log;
-    uint32_t unsupported; /* offset of the instruction that caused a refusal */
+    bool has_frame_pointer; /* rbp, as the call-frame information says */
+    uint32_t unsupported;   /* offset of the instruction that caused a refusal */
 };
 /* Decodes and cuts into blocks. Returns false with `refusal` set. Translator lock held. */
 bool stem_unit_build(struct stem_unit *unit, struct stem_object *object, struct stem_function *function);

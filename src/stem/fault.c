@@ -362,6 +362,8 @@ bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *from,
    block that its pool has dealt out anew. */
 static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
 {
+    if (stem_shadow_is_own(bad))
+        return false;
     if (stem_pool_forget(bad)) {
         stem_count(CORE_COUNTER_STALE_POISON, 1);
         return true;
@@ -386,7 +388,8 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
         return 0;
     /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
-    if (!is_write && bytes == 8 && bad == address && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
+    if (!is_write && bytes == 8 && bad == address && !stem_shadow_is_own(bad) &&
+        stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
         return 0;
     struct fault f = {.detector = CORE_DETECTOR_CHECK,
                       .is_write = is_write,
@@ -510,7 +513,19 @@ void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t ret
 
 /* ---- from traps ------------------------------------------------------------------------------------------------------ */
 
-static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address, uintptr_t rsp)
+/* Below the stack's end lies nothing, or a thread's guard page. A frame may be larger than that: what it touches first lies
+   anywhere below the caller's. */
+static bool is_stack_end(const struct stem_frame *frame, uintptr_t address)
+{
+    struct stem_frame outer = *frame;
+    uintptr_t rsp = frame->reg[DWARF_RSP], cfa = rsp;
+    if (!stem_frame_step(&outer, &cfa, true))
+        cfa = rsp;
+    return address + 65536 > rsp && address < (cfa > rsp + 4096 ? cfa : rsp + 4096);
+}
+
+static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address,
+                                         const struct stem_frame *frame)
 {
     switch (signal) {
     case 8: /* SIGFPE */
@@ -524,7 +539,8 @@ static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address
     }
     if (code == 1 /* SEGV_MAPERR */ && address < 65536)
         return CORE_FAULT_NULL_DEREFERENCE;
-    if (code == 1 && address + 65536 > rsp && address < rsp + 4096)
+    if ((code == 1 || code == 2 /* SEGV_ACCERR */) && !stem_shadow_is_own(address) &&
+        is_stack_end(frame, address))
         return CORE_FAULT_STACK_OVERFLOW;
     return CORE_FAULT_WILD_ACCESS;
 }
@@ -539,7 +555,7 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
                       .signal = signal,
                       .frame = *frame,
                       .exact = true};
-    f.kind = kind_of_trap(signal, code, address, frame->reg[DWARF_RSP]);
+    f.kind = kind_of_trap(signal, code, address, frame);
     struct stem_call *call = (struct stem_call *)stem_thread.call;
     struct stem_translation *t = stem_translation_of(pc);
     uintptr_t word;
@@ -581,7 +597,7 @@ void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uint
                       .signal = signal,
                       .frame = *frame,
                       .exact = true};
-    f.kind = kind_of_trap(signal, code, address, frame->reg[DWARF_RSP]);
+    f.kind = kind_of_trap(signal, code, address, frame);
     if (stem_thread.crash_reported)
         return;
     struct wire_fault *w = record(&f);

@@ -75,7 +75,7 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad)
 {
     if (bad < 65536)
         return CORE_FAULT_NULL_DEREFERENCE;
-    bool user = bad < 0x800000000000ull;
+    bool user = bad < 0x800000000000ull && !stem_shadow_is_own(bad);
     uint8_t state = stem_shadow_base && user ? stem_shadow_base[bad >> 3] : 0;
     if (state == STEM_POISON_FRAME)
         return CORE_FAULT_STACK_SMASH;

@@ -10,13 +10,16 @@ static inline bool is_bad(uintptr_t p)
     const uint8_t *shadow = stem_shadow_base;
     if (!shadow || p >= 0x800000000000ull)
         return false; /* the read itself will fault */
+    if (stem_shadow_is_own(p))
+        return true;
     uint8_t state = shadow[p >> 3];
     return state && (state >= 8 || (p & 7) >= state);
 }
 
 static inline bool is_open(uintptr_t granule)
 {
-    return !stem_shadow_base || (granule < 0x800000000000ull && !stem_shadow_base[granule >> 3]);
+    return !stem_shadow_base ||
+           (granule < 0x800000000000ull && !stem_shadow_is_own(granule) && !stem_shadow_base[granule >> 3]);
 }
 
 static inline bool has_zero(uint64_t word)

@@ -61,4 +61,7 @@ void stem_liveness(struct stem_unit *u)
             }
         }
     }
+    /* Where the frame is found by rbp it stays there even when no instruction wants it any more: a fault must find the frame. */
+    for (uint32_t i = 0; u->has_frame_pointer && i < u->insn_count; i++)
+        u->insns[i].live |= 1u << RBP;
 }

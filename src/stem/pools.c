@@ -156,7 +156,7 @@ struct seal {
 /* Where the tail begins whose memory, or whose block's last partial granule, `bad` lies in. Returns 0 when there is none. */
 static uintptr_t tail_of(uintptr_t bad)
 {
-    if (!stem_shadow_base || bad >= 0x7ffffffff000ull)
+    if (!stem_shadow_base || bad >= 0x7ffffffff000ull || stem_shadow_is_own(bad))
         return 0;
     const uint8_t *s = stem_shadow_base;
     uintptr_t granule = bad >> 3;

@@ -4,6 +4,7 @@
 #define USER_END 0x7ffffffff000ull
 
 uint8_t *stem_shadow_base;
+uintptr_t stem_shadow_own, stem_shadow_own_bytes;
 
 void stem_shadow_open(uintptr_t address, size_t bytes)
 {
@@ -36,6 +37,12 @@ uintptr_t stem_shadow_find_bad(uintptr_t address, size_t bytes)
     uintptr_t last = address + bytes - 1;
     if (last < address || last >= USER_END)
         return address ? address : 1;
+    if (stem_shadow_is_own(address))
+        return address;
+    /* What begins elsewhere and reaches into it is bad from there on at the latest. */
+    bool reaches = stem_shadow_own_bytes && address < stem_shadow_own && last >= stem_shadow_own;
+    if (reaches)
+        last = stem_shadow_own - 1;
     for (uintptr_t granule = address >> 3; granule <= last >> 3; granule++) {
         /* Eight granules at a time where all are addressable: long ranges are the common case. */
         if (!(granule & 7) && granule + 7 <= last >> 3 && *(uint64_t *)(base + granule) == 0) {
@@ -52,5 +59,5 @@ uintptr_t stem_shadow_find_bad(uintptr_t address, size_t bytes)
         if ((to & 7) >= state)
             return (from & 7) >= state ? from : (granule << 3) + state;
     }
-    return 0;
+    return reaches ? stem_shadow_own : 0;
 }

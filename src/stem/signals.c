@@ -104,7 +104,20 @@ static struct {
     unsigned is_write;
 } shown;
 
-static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct stem_frame *frame)
+/* A check of an address in our own shadow memory met the shadow of that, which cannot be read. Returns whether, and says in
+   `info` what the program accessed. */
+static bool is_in_own_memory(int signal, siginfo_t *info)
+{
+    uintptr_t at = (uintptr_t)info->si_addr - (uintptr_t)stem_shadow_base;
+    if (signal != SIGSEGV || info->si_code <= 0 || !stem_shadow_base || at >> 44 ||
+        !stem_shadow_is_own(at << 3))
+        return false;
+    info->si_addr = (void *)(at << 3);
+    return true;
+}
+
+/* `ends`: the access would succeed, though not on memory of the program's: the process ends without going back to it. */
+static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct stem_frame *frame, bool ends)
 {
     struct kernel_action action = application[signal];
     uintptr_t handler = (uintptr_t)action.handler;
@@ -136,7 +149,7 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct ste
        ran in the cache. A signal that was sent is sent once more. */
     u->uc_mcontext.gregs[REG_RIP] =
         (greg_t)stem_application_pc((uintptr_t)u->uc_mcontext.gregs[REG_RIP], true);
-    if (!synchronous || signal == SIGABRT)
+    if (!synchronous || signal == SIGABRT || ends)
         sys_call3(SYS_tgkill, sys_call0(SYS_getpid), sys_call0(SYS_gettid), signal);
 }
 
@@ -160,6 +173,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
         return;
     }
     frame_of_ucontext(&frame, u);
+    bool own_memory = is_in_own_memory(signal, info);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
     if (info->si_code > 0 && signal != SIGABRT && stem_armed() && !application_repairs(signal)) {
         unsigned is_write = access_of(signal, u);
@@ -172,7 +186,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
             return;
         }
     }
-    pass_on(signal, info, u, &frame);
+    pass_on(signal, info, u, &frame, own_memory);
 }
 
 /* ---- what the kernel is told ---------------------------------------------------------------------------------------- */

@@ -88,25 +88,29 @@ static struct wire_control *open_page(char **environment)
 /* ---- shadow memory and generated helpers --------------------------------------------------------------------------- */
 
 /* Tables of switch targets lie below the gs base, shadow memory above it. */
-enum { TABLES_BYTES = 1 << 30 };
 static uint8_t *tables_next, *tables_end;
 
 static bool map_gs(bool with_shadow)
 {
     const size_t shadow = with_shadow ? 1ull << 44 : 0; /* an eighth of the 47-bit address space */
-    long p = sys_call6(SYS_mmap, stem_pages_place(TABLES_BYTES + shadow), TABLES_BYTES + shadow,
+    long p = sys_call6(SYS_mmap, stem_pages_place(STEM_TABLES_BYTES + shadow), STEM_TABLES_BYTES + shadow,
                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(p))
         return false;
-    sys_call3(SYS_madvise, p, TABLES_BYTES + shadow, MADV_DONTDUMP);
-    sys_call3(SYS_madvise, p, TABLES_BYTES + shadow,
+    sys_call3(SYS_madvise, p, STEM_TABLES_BYTES + shadow, MADV_DONTDUMP);
+    sys_call3(SYS_madvise, p, STEM_TABLES_BYTES + shadow,
               MADV_NOHUGEPAGE); /* one poisoned byte must not cost 2 MiB */
     tables_next = (uint8_t *)p;
-    tables_end = tables_next + TABLES_BYTES;
+    tables_end = tables_next + STEM_TABLES_BYTES;
     if (sys_failed(sys_call2(SYS_arch_prctl, ARCH_SET_GS, tables_end)))
         return false;
-    if (with_shadow)
-        stem_shadow_base = tables_end;
+    if (!with_shadow)
+        return true;
+    stem_shadow_base = tables_end;
+    /* Were it readable, a wild address would be a good one whenever it fell in here: one in eight. */
+    stem_shadow_own = (uintptr_t)p;
+    stem_shadow_own_bytes = STEM_TABLES_BYTES + shadow;
+    sys_call3(SYS_mprotect, stem_shadow_base + (stem_shadow_own >> 3), stem_shadow_own_bytes >> 3, PROT_NONE);
     return true;
 }
 

@@ -72,6 +72,15 @@ enum stem_poison {
 };
 extern uint8_t *stem_shadow_base; /* NULL: no shadow, nothing is poisoned or checked */
 
+/* Our tables and shadow memory: 0 bytes while there is no shadow. No address in there is the program's, and the shadow of this
+   range cannot be read: a wild access that lands in it faults at its check (signals.c), C code asks first. */
+enum { STEM_TABLES_BYTES = 1 << 30 };
+extern uintptr_t stem_shadow_own, stem_shadow_own_bytes;
+static inline bool stem_shadow_is_own(uintptr_t address)
+{
+    return address - stem_shadow_own < stem_shadow_own_bytes;
+}
+
 /* Marks [address, address + bytes) addressable: whole granules 0, a last partial one 1..7. address 8-aligned. */
 void stem_shadow_open(uintptr_t address, size_t bytes);
 /* Poisons the granules of [address, address + bytes), both 8-aligned. */

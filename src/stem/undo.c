@@ -245,7 +245,7 @@ bool stem_undo_reaches(uintptr_t mark, unsigned pending)
 static bool may_restore(uintptr_t address, size_t bytes)
 {
     uintptr_t bad = stem_shadow_find_bad(address, bytes);
-    return !bad || stem_shadow_base[bad >> 3] == STEM_POISON_FRAME;
+    return !bad || (!stem_shadow_is_own(bad) && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME);
 }
 
 static void restore(uintptr_t address, const void *old, size_t bytes)

@@ -192,6 +192,8 @@ static void find_own_frame(struct stem_unit *u)
         if (insn->flags & INSN_SETS_FRAME &&
             (!stem_cfi_row(&row, u->object, insn->offset + insn->length) || row.cfa_register != DWARF_RBP))
             insn->flags |= INSN_FRAME_ESCAPES;
+        else
+            u->has_frame_pointer |= (insn->flags & INSN_SETS_FRAME) != 0;
         if (insn->mem.base == RBP) {
             frame = any_rbp && sets_frame && stem_cfi_row(&row, u->object, insn->offset) &&
                     row.cfa_register == DWARF_RBP;
