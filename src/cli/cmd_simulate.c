@@ -91,8 +91,10 @@ static void print_text(FILE *file, const struct sim_result *result, enum report_
     for (size_t i = 0; i < result->claim_count; i++)
         fprintf(file, "%s%s: %s\n", bullet, result->claims[i].holds ? "holds" : "FAILS",
                 result->claims[i].text);
-    if (form == REPORT_MARKDOWN && result->plot.x >= 0)
-        fprintf(file, "\n![%s](%s.svg)\n", result->title, result->name);
+    for (unsigned i = 0; form == REPORT_MARKDOWN && i < result->plot_count; i++)
+        fprintf(file, "\n![%s](%s-%s.svg)\n", result->plots[i].title, result->name, result->plots[i].name);
+    if (form == REPORT_MARKDOWN && result->series_count)
+        fprintf(file, "\n![%s](%s-%s.svg)\n", result->series_title, result->name, result->series_name);
 }
 
 static json_t *real_or_null(double number)
@@ -133,53 +135,93 @@ static void print_json(const struct sim_result *result)
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-/* Rows of one curve have equal texts in the grouping columns. */
-static bool same_group(const struct sim_result *result, size_t a, size_t b)
+static bool same_cell(const struct sim_result *result, size_t a, size_t b, int column)
 {
-    for (int g = 0; g < 2; g++) {
-        int column = result->plot.group[g];
-        if (column >= 0 && strcmp(result->cells[a * result->column_count + (unsigned)column].text,
-                                  result->cells[b * result->column_count + (unsigned)column].text) != 0)
-            return false;
+    const struct sim_cell *left = &result->cells[a * result->column_count + (unsigned)column];
+    const struct sim_cell *right = &result->cells[b * result->column_count + (unsigned)column];
+    return result->columns[column].kind == SIM_TEXT ? strcmp(left->text, right->text) == 0
+                                                    : left->number == right->number;
+}
+
+/* Rows of one curve have equal cells in the grouping columns. */
+static bool same_group(const struct sim_result *result, const struct sim_plot *plot, size_t a, size_t b)
+{
+    return (plot->group[0] < 0 || same_cell(result, a, b, plot->group[0])) &&
+           (plot->group[1] < 0 || same_cell(result, a, b, plot->group[1]));
+}
+
+static bool is_drawn(const struct sim_result *result, const struct sim_plot *plot, size_t row)
+{
+    const struct sim_cell *cell = &result->cells[row * result->column_count + (unsigned)plot->only];
+    return plot->only == 0 ||
+           (plot->only_text ? strcmp(cell->text, plot->only_text) == 0 : cell->number == plot->only_number);
+}
+
+static void name_curve(char *name, size_t room, const struct sim_result *result, const struct sim_plot *plot,
+                       size_t row)
+{
+    size_t used = 0;
+    name[0] = 0;
+    for (int g = 0; g < 2 && plot->group[g] >= 0 && used < room; g++) {
+        const struct sim_cell *cell = &result->cells[row * result->column_count + (unsigned)plot->group[g]];
+        const char *comma = g ? ", " : "";
+        if (result->columns[plot->group[g]].kind == SIM_TEXT)
+            used += (size_t)snprintf(name + used, room - used, "%s%s", comma, cell->text);
+        else
+            used += (size_t)snprintf(name + used, room - used, "%s%g %s", comma, cell->number,
+                                     result->columns[plot->group[g]].title);
     }
-    return true;
+    if (plot->group[0] < 0)
+        snprintf(name, room, "%s", plot->paper ? "testudo" : result->columns[plot->y].title);
 }
 
 enum { CURVES_MAX = 24 };
 
-static int write_plots(struct base_error *error, const struct sim_result *result)
+static int save_picture(struct base_error *error, const struct report_plot *picture,
+                        const struct sim_result *result, const char *name)
 {
-    struct report_curve curves[CURVES_MAX];
-    char names[CURVES_MAX][64], path[4096];
+    static const char *const endings[] = {"svg", "png"};
+    char path[4096];
+    int status = 0;
+    for (int i = 0; i < 2 && status == 0; i++) {
+        snprintf(path, sizeof path, "%s/%s-%s.%s", out, result->name, name, endings[i]);
+        status = report_plot_save(error, picture, path);
+    }
+    return status;
+}
+
+static int draw(struct base_error *error, const struct sim_result *result, const struct sim_plot *plot)
+{
+    struct report_curve curves[CURVES_MAX + 2];
+    char names[CURVES_MAX][96];
     size_t rows = result->row_count, count = 0;
-    double *points = calloc(4 * rows + 1, sizeof *points), *next = points;
+    double *points = calloc(6 * rows + 4, sizeof *points), *next = points + 4;
     bool *taken = calloc(rows + 1, sizeof *taken);
     if (!points || !taken)
         abort();
+    points[0] = INFINITY;
     for (size_t lead = 0; lead < rows && count < CURVES_MAX; lead++) {
-        if (taken[lead])
+        if (taken[lead] || !is_drawn(result, plot, lead))
             continue;
         size_t size = 0;
         for (size_t r = lead; r < rows; r++)
-            size += same_group(result, lead, r);
+            size += is_drawn(result, plot, r) && same_group(result, plot, lead, r);
         double *x = next, *y = x + size, *low = y + size, *high = low + size;
         next = high + size;
         size_t at = 0;
         for (size_t r = lead; r < rows; r++) {
-            if (!same_group(result, lead, r))
+            if (!is_drawn(result, plot, r) || !same_group(result, plot, lead, r))
                 continue;
             const struct sim_cell *row = result->cells + r * result->column_count;
-            x[at] = row[result->plot.x].number;
-            y[at] = row[result->plot.y].number;
-            low[at] = row[result->plot.y].low;
-            high[at++] = row[result->plot.y].high;
+            x[at] = row[plot->x].number;
+            y[at] = row[plot->y].number;
+            low[at] = row[plot->y].low;
+            high[at] = row[plot->y].high;
+            points[0] = fmin(points[0], x[at]);
+            points[1] = fmax(points[1], x[at++]);
             taken[r] = true;
         }
-        const struct sim_cell *row = result->cells + lead * result->column_count;
-        snprintf(names[count], sizeof names[count], "%s%s%s",
-                 result->plot.group[0] >= 0 ? row[result->plot.group[0]].text : "",
-                 result->plot.group[1] >= 0 ? ", " : "",
-                 result->plot.group[1] >= 0 ? row[result->plot.group[1]].text : "");
+        name_curve(names[count], sizeof names[count], result, plot, lead);
         curves[count] = (struct report_curve){.name = names[count],
                                               .count = size,
                                               .x = x,
@@ -189,21 +231,74 @@ static int write_plots(struct base_error *error, const struct sim_result *result
                                               .points = size == 1};
         count++;
     }
-    const struct report_plot plot = {.title = result->title,
-                                     .x_label = result->columns[result->plot.x].title,
-                                     .y_label = result->columns[result->plot.y].title,
-                                     .x_log = result->plot.x_log,
-                                     .y_log = result->plot.y_log,
-                                     .curves = curves,
-                                     .curve_count = count};
-    static const char *const endings[] = {"svg", "png"};
-    int status = 0;
-    for (int i = 0; i < 2 && status == 0; i++) {
-        snprintf(path, sizeof path, "%s/%s.%s", out, result->name, endings[i]);
-        status = report_plot_save(error, &plot, path);
+    if (plot->paper) {
+        double *x = next, *y = x + rows;
+        for (size_t r = 0; r < rows; r++) {
+            x[r] = result->cells[r * result->column_count + (unsigned)plot->x].number;
+            y[r] = result->cells[r * result->column_count + (unsigned)plot->paper].number;
+        }
+        curves[count++] = (struct report_curve){.name = plot->paper_name ? plot->paper_name : "paper",
+                                                .count = rows,
+                                                .x = x,
+                                                .y = y,
+                                                .points = true};
     }
+    if (plot->limit_name) {
+        points[2] = points[3] = plot->limit;
+        curves[count++] =
+            (struct report_curve){.name = plot->limit_name, .count = 2, .x = points, .y = points + 2};
+    }
+    const struct report_plot picture = {.title = plot->title,
+                                        .x_label = result->columns[plot->x].title,
+                                        .y_label = result->columns[plot->y].title,
+                                        .x_log = plot->x_log,
+                                        .y_log = plot->y_log,
+                                        .curves = curves,
+                                        .curve_count = count};
+    int status = save_picture(error, &picture, result, plot->name);
     free(points);
     free(taken);
+    return status;
+}
+
+/* The series: a CSV file with a line for each point, and a picture. */
+static int write_series(struct base_error *error, const struct sim_result *result)
+{
+    struct report_curve curves[SIM_SERIES_MAX];
+    const struct report_column columns[] = {{"curve", false, 0},
+                                            {result->series_x, true, -6},
+                                            {result->series_y, true, -6},
+                                            {"from", true, -6},
+                                            {"to", true, -6}};
+    struct report_table *table = report_table_new(columns, 5);
+    for (unsigned i = 0; i < result->series_count; i++) {
+        const struct sim_series *series = &result->series[i];
+        double *y = calloc(series->count + 1, sizeof *y);
+        if (!y)
+            abort();
+        for (size_t p = 0; p < series->count; p++) {
+            report_table_text(table, series->name);
+            report_table_number(table, series->x[p]);
+            report_table_number(table, y[p] = series->y[p].number);
+            report_table_number(table, series->y[p].low);
+            report_table_number(table, series->y[p].high);
+        }
+        curves[i] =
+            (struct report_curve){.name = series->name, .count = series->count, .x = series->x, .y = y};
+    }
+    const struct report_plot picture = {.title = result->series_title,
+                                        .x_label = result->series_x,
+                                        .y_label = result->series_y,
+                                        .curves = curves,
+                                        .curve_count = result->series_count};
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s-%s.csv", out, result->name, result->series_name);
+    int status = report_table_save(error, table, path, REPORT_CSV);
+    report_table_free(table);
+    if (status == 0)
+        status = save_picture(error, &picture, result, result->series_name);
+    for (unsigned i = 0; i < result->series_count; i++)
+        free((void *)(uintptr_t)curves[i].y);
     return status;
 }
 
@@ -229,7 +324,9 @@ static int write_files(struct base_error *error, const struct sim_result *result
     snprintf(path, sizeof path, "%s/%s.md", out, result->name);
     status = base_write_file(error, path, text, bytes);
     free(text);
-    return status || result->plot.x < 0 ? status : write_plots(error, result);
+    for (unsigned i = 0; i < result->plot_count && status == 0; i++)
+        status = draw(error, result, &result->plots[i]);
+    return status || result->series_count == 0 ? status : write_series(error, result);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------- */

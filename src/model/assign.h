@@ -15,4 +15,12 @@ static inline bool model_is_divided(const struct model_task *task, size_t f)
 void model_sort(uint32_t *order, size_t count, const struct model_task *task,
                 bool (*before)(const struct model_task *, uint32_t, uint32_t));
 
+/* The order of deals: by seller, buyer, version. */
+static inline bool model_deal_before(const struct model_deal *a, const struct model_deal *b)
+{
+    if (a->seller != b->seller)
+        return a->seller < b->seller;
+    return a->buyer < b->buyer || (a->buyer == b->buyer && a->since < b->since);
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* Bidding: who auctions what, who buys, and the conversation that carries it out. AC appendix A. */
+/* Round 1 of bidding, the table: who auctions what, and who buys. Every member computes the same one. AC appendix A. */
 #include "model/assign.h"
 
 #include <math.h>
@@ -12,20 +12,20 @@ enum { LOTS_PER_LOAD = 16, BUYERS_TRIED_MAX = 32 };
 /* The wider the band, the fewer members share a rest. */
 #define BAND 0.0075
 
-/* ---- round 1: the table ---- */
-
 struct auction {
     const struct model_task *task;
-    const bool *alive;
+    const uint8_t *died; /* by member, NULL: all live */
+    unsigned version;    /* that is computed */
     struct model_part *parts;
     size_t room, made;
     double *load;
-    uint32_t *head; /* parts of each holder, linked by `next` */
+    uint32_t *head;  /* parts of each holder, linked by `next` */
+    uint32_t *order; /* scratch, a word for each member */
 };
 
 static bool lives(const struct auction *a, uint32_t member)
 {
-    return !a->alive || a->alive[member];
+    return !a->died || a->died[member] == 0 || a->died[member] > a->version;
 }
 
 static bool overlap(const struct model_part *p, uint32_t first, uint32_t quanta, uint32_t ring)
@@ -51,19 +51,26 @@ static double token_of(const struct auction *a, uint32_t function)
     return a->task->relative[function] / a->task->quanta;
 }
 
-static void add_part(struct auction *a, struct model_part part)
+/* Enters a part into its holder's list and load. */
+static void link_part(struct auction *a, uint32_t i)
 {
-
-    a->load[part.buyer] += part.quanta * token_of(a, part.function);
-    part.next = a->head[part.buyer];
-    a->parts[a->made] = part;
-    a->head[part.buyer] = (uint32_t)a->made++;
+    struct model_part *p = &a->parts[i];
+    a->load[p->buyer] += p->quanta * token_of(a, p->function);
+    p->next = a->head[p->buyer];
+    a->head[p->buyer] = i;
 }
 
-/* The live member that ranks first for a lot and can take it. Ranks are drawn one by one: the k-th is the k-th number of
+static void add_part(struct auction *a, struct model_part part)
+{
+    part.since = (uint8_t)a->version;
+    a->parts[a->made] = part;
+    link_part(a, (uint32_t)a->made++);
+}
+
+/* The live member that ranks first for a lot, can take it, and bears no more than `most` so far. Ranks are drawn one by one: the k-th is the k-th number of
    the lot's own random sequence, which orders the members as hashing each of them would, without touching them all. */
 static uint32_t auctioneer_of(const struct auction *a, uint32_t function, uint32_t first, uint32_t quanta,
-                              uint64_t lot)
+                              uint32_t lot, double most)
 {
     uint64_t name[4] = {a->task->seed, a->task->epoch, function, lot};
     struct core_rng rng;
@@ -71,7 +78,7 @@ static uint32_t auctioneer_of(const struct auction *a, uint32_t function, uint32
     uint32_t member = 0;
     for (uint32_t tried = 0; tried < 4 * a->task->members + 64; tried++) {
         member = (uint32_t)core_rng_below(&rng, a->task->members);
-        if (lives(a, member) && !is_taken(a, member, function, first, quanta))
+        if (lives(a, member) && a->load[member] <= most && !is_taken(a, member, function, first, quanta))
             return member;
     }
     /* Nearly all of few members hold it: the first that can, or at least lives. */
@@ -85,6 +92,21 @@ static uint32_t auctioneer_of(const struct auction *a, uint32_t function, uint32
     return found;
 }
 
+/* Who keeps a dead auctioneer's word to a buyer: one for all that the two had to do with each other, or the buyer would have
+   to show its tokens to many. */
+static uint32_t heir_of(const struct auction *a, uint32_t seller, uint32_t buyer)
+{
+    uint64_t name[4] = {a->task->seed, a->task->epoch, seller, buyer};
+    struct core_rng rng;
+    core_rng_seed(&rng, core_hash(CORE_HASH_SEED, name, sizeof name));
+    for (uint32_t tried = 0; tried < 4 * a->task->members + 64; tried++) {
+        uint32_t member = (uint32_t)core_rng_below(&rng, a->task->members);
+        if (lives(a, member) && member != buyer)
+            return member;
+    }
+    return buyer;
+}
+
 static void cut_lots(struct auction *a, double fair)
 {
     const struct model_task *t = a->task;
@@ -95,7 +117,7 @@ static void cut_lots(struct auction *a, double fair)
         uint32_t step = pieces >= t->quanta ? 1
                         : pieces <= 1       ? t->quanta
                                             : (uint32_t)ceil(t->quanta / pieces);
-        uint64_t lot = 0;
+        uint32_t lot = 0;
         for (uint64_t left = t->tokens[f]; left;) {
             /* Lots do not run across the ring's start, so that every copy is cut at the same places. */
             uint32_t first = (uint32_t)((t->tokens[f] - left) % t->quanta), quanta = step;
@@ -103,8 +125,13 @@ static void cut_lots(struct auction *a, double fair)
                 quanta = t->quanta - first;
             if (quanta > left)
                 quanta = (uint32_t)left;
-            uint32_t member = auctioneer_of(a, f, first, quanta, lot++);
-            add_part(a, (struct model_part){f, first, quanta, member, member, 0});
+            uint32_t member = auctioneer_of(a, f, first, quanta, lot, INFINITY);
+            add_part(a, (struct model_part){.function = f,
+                                            .first = first,
+                                            .quanta = quanta,
+                                            .lot = lot++,
+                                            .seller = member,
+                                            .buyer = member});
             left -= quanta;
         }
     }
@@ -118,7 +145,10 @@ static void sell(struct auction *a, uint32_t part, uint32_t buyer, double gap)
     uint32_t quanta = wanted < p->quanta ? (uint32_t)fmax(0, wanted) : p->quanta;
     if (quanta == 0 || a->made == a->room || is_taken(a, buyer, p->function, p->first, quanta))
         return;
-    struct model_part sold = {p->function, p->first, quanta, p->seller, buyer, 0};
+    struct model_part sold = *p;
+    sold.quanta = quanta;
+    sold.buyer = buyer;
+    sold.inherited = false;
     p->first = (uint32_t)(((uint64_t)p->first + quanta) % a->task->quanta);
     p->quanta -= quanta;
     a->load[p->seller] -= quanta * token;
@@ -130,28 +160,65 @@ struct pass {
     double sells_above, down_to, buys_below, up_to;
 };
 
-/* Sellers in order meet buyers in order. A buyer that has no room left has none for later sellers either. */
+static bool lighter(const struct auction *a, uint32_t left, uint32_t right)
+{
+    return a->load[left] < a->load[right] || (a->load[left] == a->load[right] && left > right);
+}
+
+/* Orders the living members by falling load, then number. Returns how many there are. */
+static uint32_t order_by_load(uint32_t *order, const struct auction *a)
+{
+    uint32_t count = 0;
+    for (uint32_t m = 0; m < a->task->members; m++)
+        if (lives(a, m))
+            order[count++] = m;
+    /* Heap sort: the lightest on top goes to the end. */
+    for (uint32_t start = count / 2, end = count; end > 1;) {
+        uint32_t value, at = 0;
+        if (start > 0) {
+            at = --start;
+            value = order[at];
+        } else {
+            value = order[--end];
+            order[end] = order[0];
+        }
+        for (uint32_t child; (child = 2 * at + 1) < end; at = child) {
+            child += child + 1 < end && lighter(a, order[child + 1], order[child]);
+            if (!lighter(a, order[child], value))
+                break;
+            order[at] = order[child];
+        }
+        order[at] = value;
+    }
+    return count;
+}
+
+/* Sellers from the heaviest down meet buyers from the lightest up, so that a large surplus fills large gaps and nobody has
+   many to deal with. */
 static void match(struct auction *a, const struct pass *pass)
 {
-    uint32_t members = a->task->members, buyer = 0;
-    for (uint32_t seller = 0; seller < members; seller++) {
-        if (!lives(a, seller) || a->load[seller] <= pass->sells_above)
+    uint32_t count = order_by_load(a->order, a), full = 0;
+    for (uint32_t s = 0; s < count; s++) {
+        uint32_t seller = a->order[s];
+        if (a->load[seller] <= pass->sells_above)
             continue;
         for (uint32_t i = a->head[seller], next; i != MODEL_NO_FUNCTION; i = next) {
             next = a->parts[i].next;
             if (a->parts[i].seller != seller)
                 continue;
-            while (buyer < members && (!lives(a, buyer) || a->load[buyer] >= pass->buys_below))
-                buyer++;
+            /* A buyer that has no room left has none for later sellers either. */
+            while (full < count && a->load[a->order[count - 1 - full]] >= pass->buys_below)
+                full++;
             double half = token_of(a, a->parts[i].function) / 2;
-            for (uint32_t b = buyer, tried = 0; b < members && tried < BUYERS_TRIED_MAX && a->parts[i].quanta;
+            for (uint32_t b = full, tried = 0; b < count && tried < BUYERS_TRIED_MAX && a->parts[i].quanta;
                  b++) {
+                uint32_t buyer = a->order[count - 1 - b];
                 if (a->load[seller] - pass->down_to <= half)
                     break;
-                if (b == seller || !lives(a, b) || a->load[b] >= pass->buys_below)
+                if (buyer == seller || a->load[buyer] >= pass->buys_below)
                     continue;
                 tried++;
-                sell(a, i, b, fmin(a->load[seller] - pass->down_to, pass->up_to - a->load[b]));
+                sell(a, i, buyer, fmin(a->load[seller] - pass->down_to, pass->up_to - a->load[buyer]));
             }
         }
     }
@@ -175,8 +242,42 @@ static void match_all(struct auction *a, double fair)
         match(a, &passes[i]);
 }
 
+/* Deaths since the last version. What a dead auctioneer answered for falls to the next in rank, who has it in custody
+   until its buyer shows the token; what a dead buyer held falls back to its auctioneer, or to the next in rank when that has
+   enough. Nobody else's part changes hands.
+   Then the loads are levelled anew. */
+static void repair(struct auction *a, double fair)
+{
+    /* Who has taken over one lot is not asked for a second: it would have to sell to too many. */
+    double most = fair * (1 + BAND);
+    for (uint32_t m = 0; m < a->task->members; m++) {
+        a->load[m] = 0;
+        a->head[m] = MODEL_NO_FUNCTION;
+    }
+    for (size_t i = 0; i < a->made; i++)
+        if (a->parts[i].quanta && lives(a, a->parts[i].buyer))
+            link_part(a, (uint32_t)i);
+    for (size_t i = 0; i < a->made; i++) {
+        struct model_part *p = &a->parts[i];
+        bool orphaned = !lives(a, p->seller), returns = !lives(a, p->buyer);
+        if (p->quanta == 0 || !(orphaned || returns))
+            continue;
+        if (orphaned && !returns)
+            p->seller = heir_of(a, p->seller, p->buyer);
+        else if (orphaned || a->load[p->seller] > most ||
+                 is_taken(a, p->seller, p->function, p->first, p->quanta))
+            p->seller = auctioneer_of(a, p->function, p->first, p->quanta, p->lot, most);
+        p->since = (uint8_t)a->version;
+        p->inherited = !returns && p->seller != p->buyer;
+        if (returns) {
+            p->buyer = p->seller;
+            link_part(a, (uint32_t)i);
+        }
+    }
+}
+
 /* Lots, and what selling adds: each sale ends a seller's part, a surplus or a buyer's room. */
-static size_t bound(const struct model_task *task, double fair)
+static size_t bound(const struct model_task *task, double fair, unsigned version)
 {
     double parts = 4096 + 8.0 * task->members;
     for (size_t f = 0; f < task->functions; f++)
@@ -184,25 +285,33 @@ static size_t bound(const struct model_task *task, double fair)
             double pieces = fmin(task->quanta, fmax(1, ceil(task->relative[f] * LOTS_PER_LOAD / fair)) + 1);
             parts += 2 * ceil(pieces * ((double)task->tokens[f] / task->quanta + 1));
         }
+    parts += (version - 1) * (1024 + 3.0 * task->members);
     return parts < 4e9 ? (size_t)parts : SIZE_MAX;
 }
 
 size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint32_t *scratch,
-                       const struct model_task *task, const bool *alive)
+                       const struct model_task *task, const uint8_t *died, unsigned version)
 {
-    struct auction a = {task, alive, parts, room, 0, load, scratch};
-    uint32_t living = 0;
+    /* Every member must stop at the same number of parts, whatever room it has. */
+    size_t wanted = bound(task, model_fair_load(task), version);
+    if (room < wanted)
+        return wanted;
+    struct auction a = {task, died, 1, parts, wanted, 0, load, scratch, scratch + task->members};
     for (uint32_t m = 0; m < task->members; m++) {
         load[m] = 0;
         a.head[m] = MODEL_NO_FUNCTION;
-        living += lives(&a, m);
     }
-    double fair = model_fair_load(task) * task->members / living;
-    size_t wanted = bound(task, fair);
-    if (room < wanted)
-        return wanted;
-    cut_lots(&a, fair);
-    match_all(&a, fair);
+    for (; a.version <= version; a.version++) {
+        uint32_t living = 0;
+        for (uint32_t m = 0; m < task->members; m++)
+            living += lives(&a, m);
+        double fair = model_fair_load(task) * task->members / living;
+        if (a.version == 1)
+            cut_lots(&a, fair);
+        else
+            repair(&a, fair);
+        match_all(&a, fair);
+    }
     size_t kept = 0;
     for (size_t i = 0; i < a.made; i++)
         if (parts[i].quanta)
@@ -210,17 +319,32 @@ size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint
     return kept;
 }
 
-static bool deal_before(const struct model_deal *a, const struct model_deal *b)
+uint32_t model_bid_excess(const double *load, const struct model_task *task, const uint8_t *died,
+                          unsigned version, double eps)
 {
-    return a->seller < b->seller || (a->seller == b->seller && a->buyer < b->buyer);
+    double most = 0, token = 0;
+    uint32_t living = 0;
+    for (uint32_t m = 0; m < task->members; m++)
+        living += !died || died[m] == 0 || died[m] > version;
+    for (size_t f = 0; f < task->functions; f++)
+        if (model_is_divided(task, f))
+            token = fmax(token, task->relative[f] / task->quanta);
+    most = (1 + eps) * model_fair_load(task) * task->members / living + token;
+    for (uint32_t m = 0; m < task->members; m++)
+        if (load[m] > most * (1 + 1e-9))
+            return m;
+    return MODEL_NO_FUNCTION;
 }
 
-size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count)
+size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count,
+                       uint32_t member)
 {
     size_t made = 0;
-    for (size_t i = 0; i < count; i++)
-        if (parts[i].seller != parts[i].buyer)
-            deals[made++] = (struct model_deal){parts[i].seller, parts[i].buyer};
+    for (size_t i = 0; i < count; i++) {
+        const struct model_part *p = &parts[i];
+        if (p->seller != p->buyer && (member == MODEL_EVERYONE || p->seller == member || p->buyer == member))
+            deals[made++] = (struct model_deal){p->seller, p->buyer, p->since};
+    }
     /* Heap sort, then one of each. */
     for (size_t start = made / 2, end = made; end > 1;) {
         struct model_deal value;
@@ -233,8 +357,8 @@ size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts,
             deals[end] = deals[0];
         }
         for (size_t child; (child = 2 * at + 1) < end; at = child) {
-            child += child + 1 < end && deal_before(&deals[child], &deals[child + 1]);
-            if (!deal_before(&value, &deals[child]))
+            child += child + 1 < end && model_deal_before(&deals[child], &deals[child + 1]);
+            if (!model_deal_before(&value, &deals[child]))
                 break;
             deals[at] = deals[child];
         }
@@ -242,111 +366,10 @@ size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts,
     }
     size_t kept = 0;
     for (size_t i = 0; i < made; i++)
-        if (i == 0 || deal_before(&deals[i - 1], &deals[i]))
+        if (i == 0 || model_deal_before(&deals[i - 1], &deals[i]))
             deals[kept++] = deals[i];
     return kept;
 }
-
-/* ---- round 2: the conversation ---- */
-
-enum { BOUGHT = 1, SENT = 2, RELEASED = 4 };
-
-/* The deal's index, or count when there is none. */
-static size_t deal_at(const struct model_bidder *b, uint32_t seller, uint32_t buyer)
-{
-    struct model_deal wanted = {seller, buyer};
-    size_t low = 0, high = b->deal_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (deal_before(&b->deals[middle], &wanted))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < b->deal_count && !deal_before(&wanted, &b->deals[low]) ? low : b->deal_count;
-}
-
-void model_bidder_start(struct model_bidder *b, uint8_t *state, uint32_t id, uint32_t version,
-                        const struct model_deal *deals, size_t deal_count)
-{
-    *b = (struct model_bidder){.id = id,
-                               .version = version,
-                               .deals = deals,
-                               .deal_count = deal_count,
-                               .state = state,
-                               .sent = b->sent};
-    for (size_t i = 0; i < deal_count; i++)
-        state[i] = 0;
-}
-
-static struct model_bid_message say(struct model_bidder *b, uint32_t to, enum model_bid_kind kind)
-{
-    b->sent++;
-    return (struct model_bid_message){b->id, to, b->version, kind};
-}
-
-size_t model_bidder_tick(struct model_bid_message *messages, struct model_bidder *b)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < b->deal_count; i++) {
-        const struct model_deal *deal = &b->deals[i];
-        if (deal->buyer == b->id && !(b->state[i] & BOUGHT))
-            messages[count++] = say(b, deal->seller, MODEL_BID_BID);
-        else if (deal->seller == b->id && (b->state[i] & SENT) && !(b->state[i] & RELEASED))
-            messages[count++] = say(b, deal->buyer, MODEL_BID_TOKEN);
-    }
-    return count;
-}
-
-size_t model_bidder_receive(struct model_bid_message *answer, struct model_bidder *b,
-                            const struct model_bid_message *message)
-{
-    if (message->version != b->version || message->to != b->id)
-        return 0;
-    bool from_seller = message->kind == MODEL_BID_TOKEN;
-    size_t i = from_seller ? deal_at(b, message->from, b->id) : deal_at(b, b->id, message->from);
-    if (i == b->deal_count)
-        return 0;
-    switch (message->kind) {
-    case MODEL_BID_BID:
-        b->state[i] |= SENT;
-        *answer = say(b, message->from, MODEL_BID_TOKEN);
-        return 1;
-    case MODEL_BID_TOKEN:
-        b->state[i] |= BOUGHT;
-        *answer = say(b, message->from, MODEL_BID_ACK);
-        return 1;
-    case MODEL_BID_ACK:
-        /* Only for a token that was sent: an acknowledgement out of nothing must not unwatch a function. */
-        if (b->state[i] & SENT)
-            b->state[i] |= RELEASED;
-        return 0;
-    }
-    return 0;
-}
-
-bool model_bidder_holds(const struct model_bidder *b, const struct model_part *part)
-{
-    if (part->seller == part->buyer)
-        return part->seller == b->id;
-    if (part->seller != b->id && part->buyer != b->id)
-        return false;
-    size_t i = deal_at(b, part->seller, part->buyer);
-    if (i == b->deal_count)
-        return false;
-    return part->seller == b->id ? !(b->state[i] & RELEASED) : (b->state[i] & BOUGHT) != 0;
-}
-
-bool model_bidder_is_done(const struct model_bidder *b)
-{
-    for (size_t i = 0; i < b->deal_count; i++)
-        if ((b->deals[i].buyer == b->id && !(b->state[i] & BOUGHT)) ||
-            (b->deals[i].seller == b->id && !(b->state[i] & RELEASED)))
-            return false;
-    return true;
-}
-
-/* ---- as a policy ---- */
 
 static size_t assign(struct model_holding *holdings, size_t room, double *load, uint32_t *scratch,
                      const struct model_task *task)
@@ -355,7 +378,7 @@ static size_t assign(struct model_holding *holdings, size_t room, double *load, 
        never reaches the part that is read next. */
     size_t parts_room = room * sizeof *holdings / sizeof(struct model_part);
     struct model_part *parts = (struct model_part *)holdings;
-    size_t count = model_bid_parts(parts, parts_room, load, scratch, task, NULL);
+    size_t count = model_bid_parts(parts, parts_room, load, scratch, task, NULL, 1);
     if (count > parts_room)
         return (count * sizeof *parts + sizeof *holdings - 1) / sizeof *holdings;
     for (size_t i = 0; i < count; i++) {

@@ -165,32 +165,49 @@ size_t model_coin_member(struct model_holding *holdings, double *load, uint32_t 
 
    Round 1: every member computes the same table. Functions are cut into lots; a lot's auctioneer is the live member that
    ranks first for it by hashing. An auctioneer keeps lots up to W/N and sells the rest; who has room buys. Surplus and
-   room follow from the table, so nobody has to be believed about its load.
+   room follow from the table, so nobody has to be believed about its load, and nobody gets more than the table gives it.
 
    Round 2: deals are carried out by messages. The auctioneer holds what it sells until the buyer has acknowledged the token;
-   so whatever is lost, doubled or late, every quantum stays watched. When a member dies the roster gets a new version,
-   all compute anew, and its lots fall to the next in rank. */
+   so whatever is lost, doubled or late, every quantum stays watched.
+
+   Deaths make a new version of the roster. Only what the dead held or auctioned changes hands: their lots fall to the next
+   in rank, to whom buyers show the tokens that they have. Who joins waits for the next epoch.
+
+   A member repeats what is not answered at every tick, MODEL_BID_TICKS of them in a round, and after two rounds once a round. */
+enum { MODEL_BID_TICKS = 6, MODEL_BID_VERSIONS_MAX = 255 };
+#define MODEL_EVERYONE 0xffffffffu
 
 /* A stretch of one function's ring, and who answers for it. */
 struct model_part {
     uint32_t function, first, quanta;
+    uint32_t lot;    /* of the function: names the order of rank */
     uint32_t seller; /* its auctioneer */
     uint32_t buyer;  /* who is to hold it: the auctioneer itself when it was not sold */
     uint32_t next;   /* private */
+    uint8_t since;   /* version in which it came to these two */
+    bool inherited;  /* the buyer has it from an auctioneer that died */
 };
 
-/* Computes all parts. Returns their number; when that is more than `room` nothing useful was written, and a second call
-   with so much room succeeds. Out: parts; load[members] once all deals are done. In: alive[members], at least one true;
-   NULL: all live. `scratch`: model_scratch_room(task) words. Deterministic. Source: AC appendix A. */
+/* Computes all parts for a version of the roster. Returns their number; when that is more than `room` nothing useful was
+   written, and a second call with so much room succeeds. Out: parts; load[members] once all deals are done. In:
+   died[members]: 0 lives, 1 was not there when the epoch began, k: died in version k; at least one lives; NULL: all live.
+   version: 1..MODEL_BID_VERSIONS_MAX. `scratch`: model_scratch_room(task) words. Deterministic. Source: AC appendix A. */
 size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint32_t *scratch,
-                       const struct model_task *task, const bool *alive);
+                       const struct model_task *task, const uint8_t *died, unsigned version);
 
-/* All parts that one member sells to another are one deal. */
+/* What peers check of a table before they follow it: nobody holds more than (1 + eps) W/N and one token of the heaviest
+   function. Returns the first member that does, or MODEL_NO_FUNCTION. In: load as model_bid_parts gave it. */
+uint32_t model_bid_excess(const double *load, const struct model_task *task, const uint8_t *died,
+                          unsigned version, double eps);
+
+/* All parts that one member sold to another in one version are one deal. */
 struct model_deal {
-    uint32_t seller, buyer;
+    uint32_t seller, buyer, since;
 };
-/* Collects the deals of the parts, ordered by (seller, buyer). Returns their number. Out: deals[count]. */
-size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count);
+/* Collects the deals of one member, or of MODEL_EVERYONE, ordered by (seller, buyer, since). Returns their number.
+   Out: deals[count]. */
+size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count,
+                       uint32_t member);
 
 enum model_bid_kind {
     MODEL_BID_BID,   /* buyer to auctioneer: I take what the table gives me */
@@ -200,26 +217,32 @@ enum model_bid_kind {
 
 struct model_bid_message {
     uint32_t from, to;
-    uint32_t version; /* of the roster */
+    uint32_t since; /* of the deal */
     enum model_bid_kind kind;
 };
 
 /* One member's side of the conversation. Arrays are the caller's. */
 struct model_bidder {
-    uint32_t id, version;
-    const struct model_deal *deals;
+    uint32_t id;
+    const struct model_deal *deals; /* all of its own, maybe others */
     size_t deal_count;
-    uint8_t *state; /* per deal, private */
-    uint32_t sent;  /* messages so far */
+    uint8_t *state;   /* per deal, private */
+    uint32_t ticks;   /* of this version */
+    uint32_t sent;    /* messages so far */
+    uint32_t refused; /* messages about deals that the table does not hold */
 };
 
-/* Begins a version of the roster. Out: *bidder; state[deal_count] is cleared. */
-void model_bidder_start(struct model_bidder *bidder, uint8_t *state, uint32_t id, uint32_t version,
+/* Begins an epoch. Out: *bidder; state[deal_count] is cleared. */
+void model_bidder_start(struct model_bidder *bidder, uint8_t *state, uint32_t id,
                         const struct model_deal *deals, size_t deal_count);
-/* A round begins: bids for what is still to come, and tokens whose acknowledgement is missing. Returns the number of
-   messages, at most deal_count. Out: messages[deal_count]. */
+/* Goes over to another version's deals; those that stand in both keep their state. In: state[deal_count] and deals, not the
+   ones in use, which the bidder needs no more afterwards. */
+void model_bidder_move(struct model_bidder *bidder, uint8_t *state, const struct model_deal *deals,
+                       size_t deal_count);
+/* A tick: bids for what is still to come, and tokens whose acknowledgement is missing. Returns the number of messages,
+   at most deal_count. Out: messages[deal_count]. */
 size_t model_bidder_tick(struct model_bid_message *messages, struct model_bidder *bidder);
-/* A message came. Returns 1 and *answer, or 0. What does not fit (other version, no such deal, wrong side) is ignored. */
+/* A message came. Returns 1 and *answer, or 0. What is in no deal of the table is refused and counted. */
 size_t model_bidder_receive(struct model_bid_message *answer, struct model_bidder *bidder,
                             const struct model_bid_message *message);
 /* Whether the member watches the part now. */

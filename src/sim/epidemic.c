@@ -336,8 +336,6 @@ int sim_epidemic(struct base_error *error, struct sim_result *result, const stru
     (void)error;
     make_program(&program, n, alpha, &rng);
     sim_result_start(result, "epidemic", "An attack on a community until all are immune", columns, COLUMNS);
-    result->plot =
-        (struct sim_curve_choice){.x = 3, .y = VICTIMS, .group = {0, 2}, .x_log = true, .y_log = true};
     uint64_t affordable = (uint64_t)fmax(5, SAMPLES_BUDGET / base.members);
     struct run run = {.result = result,
                       .options = options,

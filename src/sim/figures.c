@@ -105,7 +105,23 @@ int sim_table1(struct base_error *error, struct sim_result *result, const struct
     for (size_t f = 0; f < n; f++)
         heaviest = fmax(heaviest, program.cost[f]);
     sim_result_start(result, "table1", "Slice size and size of the community", columns, 6);
-    result->plot = (struct sim_curve_choice){.x = 0, .y = 1, .group = {-1, -1}, .x_log = true, .y_log = true};
+    sim_result_plot(result, (struct sim_plot){.name = "members",
+                                              .title = "Table 1: members by slice size",
+                                              .x = 0,
+                                              .y = 1,
+                                              .group = {-1, -1},
+                                              .x_log = true,
+                                              .y_log = true,
+                                              .paper = 2});
+    sim_result_plot(result, (struct sim_plot){.name = "detection",
+                                              .title = "Equation 3: part of first occurrences detected",
+                                              .x = 0,
+                                              .y = 4,
+                                              .group = {-1, -1},
+                                              .x_log = true,
+                                              .y_log = true,
+                                              .paper = 3,
+                                              .paper_name = "eq. 3"});
     snprintf(
         result->setting, sizeof result->setting,
         "%zu functions, norm distribution, %.4g percent of the work at risk with alpha = %g: weighted work %.5g percent of T; "
@@ -176,7 +192,28 @@ int sim_figure1(struct base_error *error, struct sim_result *result, const struc
     double flat = choose(options->alpha, 10), base = 2, work[SIM_SHAPES][2][LEVELS][SIZES];
     (void)error;
     sim_result_start(result, "figure1", "Work of a community by program size and risk policy", columns, 5);
-    result->plot = (struct sim_curve_choice){.x = 0, .y = 4, .group = {1, 2}, .x_log = true, .y_log = true};
+    static const struct sim_plot plots[] = {
+        {.name = "level-50000",
+         .title = "Figure 1: work by program size, 50000 units a function",
+         .x = 0,
+         .y = 4,
+         .group = {1, 2},
+         .x_log = true,
+         .y_log = true,
+         .only = 3,
+         .only_number = 50000},
+        {.name = "level-50",
+         .title = "Figure 1: work by program size, 50 units a function",
+         .x = 0,
+         .y = 4,
+         .group = {1, 2},
+         .x_log = true,
+         .y_log = true,
+         .only = 3,
+         .only_number = 50},
+    };
+    for (unsigned i = 0; i < 2; i++)
+        sim_result_plot(result, plots[i]);
     snprintf(
         result->setting, sizeof result->setting,
         "a function does `level` work units on average; flat: alpha = %g within D = %u calls of input, exp: %g^(D + 1 - d); "
@@ -252,7 +289,16 @@ int sim_figure2(struct base_error *error, struct sim_result *result, const struc
     double x[POINTS], members[POINTS], native[POINTS];
     (void)error;
     sim_result_start(result, "figure2", "Members and performance by the share of code at risk", columns, 4);
-    result->plot = (struct sim_curve_choice){.x = 0, .y = 1, .group = {-1, -1}};
+    sim_result_plot(result, (struct sim_plot){.name = "members",
+                                              .title = "Figure 2: members for full coverage",
+                                              .x = 0,
+                                              .y = 1,
+                                              .group = {-1, -1}});
+    sim_result_plot(result, (struct sim_plot){.name = "performance",
+                                              .title = "Figure 2: performance, members fixed",
+                                              .x = 0,
+                                              .y = 3,
+                                              .group = {-1, -1}});
     double *samples[3];
     for (int k = 0; k < 3; k++)
         samples[k] = sim_allocate(options->replicates, sizeof *samples[k]);

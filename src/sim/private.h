@@ -14,9 +14,16 @@ void sim_result_start(struct sim_result *result, const char *name, const char *t
 struct sim_cell *sim_result_row(struct sim_result *result);
 void sim_result_claim(struct sim_result *result, bool holds, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void sim_result_plot(struct sim_result *result, struct sim_plot plot);
+/* Adds a series of `count` points, to be filled. */
+struct sim_series *sim_result_series(struct sim_result *result, size_t count, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 struct sim_cell sim_number(double number);
 struct sim_cell sim_text(const char *text);
 void sim_step(const struct sim_options *options, uint64_t done, uint64_t total);
+
+/* Part of the work that is at risk when Table 1's weighted work is 158.93 percent and alpha 2. */
+#define SIM_RISK_PART 0.5893
 
 /* ---- synthetic programs (program.c) ---- */
 enum sim_shape { SIM_EVEN, SIM_NORM, SIM_SKEW, SIM_SHAPES };

@@ -41,11 +41,8 @@ void *sim_allocate(size_t count, size_t size)
 void sim_result_start(struct sim_result *result, const char *name, const char *title,
                       const struct sim_column *columns, unsigned column_count)
 {
-    *result = (struct sim_result){.name = name,
-                                  .title = title,
-                                  .columns = columns,
-                                  .column_count = column_count,
-                                  .plot = {.x = -1, .y = -1, .group = {-1, -1}}};
+    *result =
+        (struct sim_result){.name = name, .title = title, .columns = columns, .column_count = column_count};
 }
 
 struct sim_cell *sim_result_row(struct sim_result *result)
@@ -75,8 +72,30 @@ void sim_result_claim(struct sim_result *result, bool holds, const char *format,
     claim->holds = holds;
 }
 
+void sim_result_plot(struct sim_result *result, struct sim_plot plot)
+{
+    result->plots[result->plot_count++] = plot;
+}
+
+struct sim_series *sim_result_series(struct sim_result *result, size_t count, const char *format, ...)
+{
+    struct sim_series *series = &result->series[result->series_count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(series->name, sizeof series->name, format, args);
+    va_end(args);
+    series->count = count;
+    series->x = sim_allocate(count, sizeof *series->x);
+    series->y = sim_allocate(count, sizeof *series->y);
+    return series;
+}
+
 void sim_result_free(struct sim_result *result)
 {
+    for (unsigned i = 0; i < result->series_count; i++) {
+        free(result->series[i].x);
+        free(result->series[i].y);
+    }
     free(result->cells);
     free(result->claims);
     *result = (struct sim_result){0};

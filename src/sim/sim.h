@@ -30,22 +30,45 @@ struct sim_claim {
     bool holds;
 };
 
-struct sim_curve_choice {
-    int x, y;     /* columns */
-    int group[2]; /* columns whose texts tell curves apart, -1: none */
+enum { SIM_PLOTS_MAX = 6, SIM_SERIES_MAX = 8 };
+
+/* A picture of the table: one column over another. */
+struct sim_plot {
+    const char *name, *title; /* the file's name is the simulation's and this one */
+    int x, y;                 /* columns */
+    int group[2];             /* columns whose texts or numbers tell curves apart, -1: none */
     bool x_log, y_log;
+    int only; /* > 0: rows alone whose cell in this column is `only_text`, or `only_number` when that is NULL */
+    const char *only_text;
+    double only_number;
+    double limit; /* a line across, named `limit_name`; NULL: none */
+    const char *limit_name;
+    int paper; /* > 0: column of the paper's figures, drawn as points and named `paper_name`, NULL: "paper" */
+    const char *paper_name;
+};
+
+/* A curve over time, which has no room in the table: a picture and a CSV file of their own. */
+struct sim_series {
+    char name[64];
+    size_t count;
+    double *x;
+    struct sim_cell *y;
 };
 
 struct sim_result {
     const char *name, *title;
-    char setting[320]; /* what was simulated, in words and numbers */
+    char setting[512]; /* what was simulated, in words and numbers */
     const struct sim_column *columns;
     unsigned column_count;
     struct sim_cell *cells; /* row by row */
     size_t row_count, room;
     struct sim_claim *claims;
     size_t claim_count;
-    struct sim_curve_choice plot;
+    struct sim_plot plots[SIM_PLOTS_MAX];
+    unsigned plot_count;
+    const char *series_name, *series_title, *series_x, *series_y; /* NULL: no series */
+    struct sim_series series[SIM_SERIES_MAX];
+    unsigned series_count;
     uint64_t seed, replicates;
 };
 

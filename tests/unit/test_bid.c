@@ -17,7 +17,8 @@ struct world {
     struct model_task task;
     double relative[FUNCTIONS_MAX];
     uint64_t tokens[FUNCTIONS_MAX];
-    bool alive[MEMBERS_MAX];
+    uint8_t died[MEMBERS_MAX]; /* version, 0: lives */
+    unsigned version;
     struct model_part *parts;
     struct model_deal *deals;
     size_t count, deal_count;
@@ -38,8 +39,12 @@ static void make_world(struct world *w, struct core_rng *rng, size_t functions, 
         w->relative[f] = pow(10, spread * core_rng_unit(rng));
         w->tokens[f] = model_tokens(1 + (double)core_rng_below(rng, 3), members, quanta);
     }
-    for (uint32_t m = 0; m < members; m++)
-        w->alive[m] = true;
+    w->version = 1;
+}
+
+static bool lives(const struct world *w, uint32_t member)
+{
+    return w->died[member] == 0 || w->died[member] > w->version;
 }
 
 static void compute(struct world *w)
@@ -47,12 +52,12 @@ static void compute(struct world *w)
     uint32_t *scratch = malloc(model_scratch_room(&w->task) * sizeof *scratch);
     free(w->parts);
     free(w->deals);
-    size_t room = model_bid_parts(NULL, 0, w->load, scratch, &w->task, w->alive);
+    size_t room = model_bid_parts(NULL, 0, w->load, scratch, &w->task, w->died, w->version);
     w->parts = malloc(room * sizeof *w->parts);
-    w->count = model_bid_parts(w->parts, room, w->load, scratch, &w->task, w->alive);
+    w->count = model_bid_parts(w->parts, room, w->load, scratch, &w->task, w->died, w->version);
     assert_true(w->count <= room);
     w->deals = malloc((w->count + 1) * sizeof *w->deals);
-    w->deal_count = model_bid_deals(w->deals, w->parts, w->count);
+    w->deal_count = model_bid_deals(w->deals, w->parts, w->count, MODEL_EVERYONE);
     free(scratch);
 }
 
@@ -73,10 +78,10 @@ static void check_covered(const struct world *w, const struct model_bidder *bidd
         if (!bidders)
             holders = 1;
         else if (p->seller == p->buyer)
-            holders = w->alive[p->seller];
+            holders = lives(w, p->seller);
         else
-            holders = (w->alive[p->seller] && model_bidder_holds(&bidders[p->seller], p)) +
-                      (w->alive[p->buyer] && model_bidder_holds(&bidders[p->buyer], p));
+            holders = (lives(w, p->seller) && model_bidder_holds(&bidders[p->seller], p)) +
+                      (lives(w, p->buyer) && model_bidder_holds(&bidders[p->buyer], p));
         for (uint32_t q = 0; q < p->quanta; q++)
             watchers[p->function * quanta + (p->first + q) % quanta] += holders;
     }
@@ -105,23 +110,31 @@ static void tables(void **state)
         uint32_t living = members;
         for (uint32_t m = 0; m < members; m++)
             if (core_rng_below(&rng, 20) == 0 && living > 5) {
-                w.alive[m] = false;
+                w.died[m] = 1;
                 living--;
             }
         compute(&w);
         check_covered(&w, NULL, true);
         double fair = 0, heaviest = 0, worst = 0;
         for (uint32_t m = 0; m < members; m++) {
-            assert_true(w.alive[m] || w.load[m] == 0);
+            assert_true(lives(&w, m) || w.load[m] == 0);
             fair += w.load[m] / living;
         }
         for (size_t f = 0; f < w.task.functions; f++)
             heaviest = fmax(heaviest, w.relative[f]);
         for (uint32_t m = 0; m < members; m++)
-            worst = w.alive[m] ? fmax(worst, fabs(w.load[m] - fair)) : worst;
+            worst = lives(&w, m) ? fmax(worst, fabs(w.load[m] - fair)) : worst;
         assert_true(worst <= fmax(0.01 * fair, 2 * heaviest / 1200));
+        /* Peers see that, and would see more than one's part. */
+        assert_int_equal(model_bid_excess(w.load, &w.task, w.died, 1, fmax(0.01, heaviest / 600 / fair)),
+                         MODEL_NO_FUNCTION);
+        uint32_t greedy = 0;
+        while (!lives(&w, greedy))
+            greedy++;
+        w.load[greedy] = 1.02 * fair + 2 * heaviest / 1200;
+        assert_int_equal(model_bid_excess(w.load, &w.task, w.died, 1, 0.01), greedy);
         for (size_t i = 0; i < w.count; i++)
-            assert_true(w.alive[w.parts[i].seller] && w.alive[w.parts[i].buyer]);
+            assert_true(lives(&w, w.parts[i].seller) && lives(&w, w.parts[i].buyer));
         drop(&w);
     }
 }
@@ -208,7 +221,7 @@ static void all_interleavings(void **state)
         } while (w.deal_count == 0 || w.deal_count > SMALL_DEALS_MAX);
         struct small s = {.ticks = 4, .doubles = 1};
         for (uint32_t m = 0; m < SMALL_MEMBERS; m++)
-            model_bidder_start(&s.bidders[m], s.state[m], m, 1, w.deals, w.deal_count);
+            model_bidder_start(&s.bidders[m], s.state[m], m, w.deals, w.deal_count);
         explore(&w, &s, 7);
         drop(&w);
         w.parts = NULL;
@@ -244,7 +257,7 @@ static unsigned converse(struct world *w, struct model_bidder *bidders, struct c
     unsigned rounds = 0;
     for (bool done = false; !done && rounds < 50; rounds++) {
         for (uint32_t m = 0; m < w->task.members; m++) {
-            size_t count = w->alive[m] ? model_bidder_tick(out, &bidders[m]) : 0;
+            size_t count = lives(w, m) ? model_bidder_tick(out, &bidders[m]) : 0;
             for (size_t i = 0; i < count; i++)
                 push(&net, rng, &out[i], loss);
         }
@@ -252,22 +265,22 @@ static unsigned converse(struct world *w, struct model_bidder *bidders, struct c
             size_t i = core_rng_below(rng, net.count);
             struct model_bid_message message = net.queue[i];
             net.queue[i] = net.queue[--net.count];
-            if (w->alive[message.to] && model_bidder_receive(&answer, &bidders[message.to], &message))
+            if (lives(w, message.to) && model_bidder_receive(&answer, &bidders[message.to], &message))
                 push(&net, rng, &answer, loss);
         }
         done = true;
         for (uint32_t m = 0; m < w->task.members; m++)
-            done &= !w->alive[m] || model_bidder_is_done(&bidders[m]);
+            done &= !lives(w, m) || model_bidder_is_done(&bidders[m]);
     }
     free(out);
     free(net.queue);
     return rounds;
 }
 
-static void start_all(struct world *w, struct model_bidder *bidders, uint8_t *state, uint32_t version)
+static void start_all(struct world *w, struct model_bidder *bidders, uint8_t *state)
 {
     for (uint32_t m = 0; m < w->task.members; m++)
-        model_bidder_start(&bidders[m], state + m * w->deal_count, m, version, w->deals, w->deal_count);
+        model_bidder_start(&bidders[m], state + m * w->deal_count, m, w->deals, w->deal_count);
 }
 
 static void loss_and_death(void **state)
@@ -283,16 +296,23 @@ static void loss_and_death(void **state)
         make_world(&w, &rng, 100, 200, 1200, 2);
         compute(&w);
         uint8_t *memory = malloc(w.task.members * w.deal_count + 1);
-        start_all(&w, bidders, memory, 1);
+        start_all(&w, bidders, memory);
         unsigned rounds = converse(&w, bidders, &rng, loss);
         assert_true(loss > 0 || rounds <= 3);
         check_covered(&w, bidders, true);
         /* One percent dies; the roster's next version has the others take over. */
         for (int dead = 0; dead < 2; dead++)
-            w.alive[core_rng_below(&rng, w.task.members)] = false;
+            w.died[core_rng_below(&rng, w.task.members)] = 2;
+        w.version = 2;
+        struct model_deal *before = w.deals;
+        w.deals = NULL;
         compute(&w);
-        memory = realloc(memory, w.task.members * w.deal_count + 1);
-        start_all(&w, bidders, memory, 2);
+        uint8_t *moved = malloc(w.task.members * w.deal_count + 1);
+        for (uint32_t m = 0; m < w.task.members; m++)
+            model_bidder_move(&bidders[m], moved + m * w.deal_count, w.deals, w.deal_count);
+        free(memory);
+        free(before);
+        memory = moved;
         check_covered(&w, bidders, false);
         assert_true(converse(&w, bidders, &rng, loss) < 50);
         check_covered(&w, bidders, true);
@@ -316,11 +336,11 @@ static void forged_messages(void **state)
     make_world(&w, &rng, 60, 20, 1200, 2);
     compute(&w);
     uint8_t *memory = malloc(w.task.members * w.deal_count + 1);
-    start_all(&w, bidders, memory, 1);
+    start_all(&w, bidders, memory);
     for (int i = 0; i < 20000; i++) {
         struct model_bid_message answer, message = {.from = (uint32_t)core_rng_below(&rng, 25),
                                                     .to = (uint32_t)core_rng_below(&rng, 20),
-                                                    .version = (uint32_t)core_rng_below(&rng, 3),
+                                                    .since = (uint32_t)core_rng_below(&rng, 3),
                                                     .kind = (enum model_bid_kind)core_rng_below(&rng, 2)};
         model_bidder_receive(&answer, &bidders[message.to], &message);
         if (i % 500 == 0)
