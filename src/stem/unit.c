@@ -135,15 +135,12 @@ static bool take_table(struct stem_unit *u, uint32_t table, unsigned entry_bytes
 
 static bool take_tables(struct stem_unit *u)
 {
-    /* `jmp *(table, index, 8)`, as computed gotos become, wants addresses; `add table, r; jmp *r` offsets. */
-    bool by_address = false;
-    for (uint32_t i = 0; i < u->insn_count; i++)
-        by_address |= u->insns[i].kind == INSN_JUMP_INDIRECT && u->insns[i].flags & INSN_HAS_MEM &&
-                      u->insns[i].mem.index != NO_REGISTER;
+    /* `jmp *(table, index, 8)` and `mov (table, index, 8), r; jmp *r`, as computed gotos become, want addresses;
+       `add table, r; jmp *r` offsets. What is no table ends at its first entry. */
     for (uint32_t i = 0; i < u->insn_count; i++) {
         struct stem_insn *insn = &u->insns[i];
-        if (insn->flags & INSN_LEA_RIP && (!take_table(u, (uint32_t)insn->mem.disp, 4) ||
-                                           (by_address && !take_table(u, (uint32_t)insn->mem.disp, 8))))
+        if (insn->flags & INSN_LEA_RIP &&
+            (!take_table(u, (uint32_t)insn->mem.disp, 4) || !take_table(u, (uint32_t)insn->mem.disp, 8)))
             return false;
         if (insn->kind == INSN_JUMP_INDIRECT && insn->flags & INSN_HAS_MEM && insn->mem.scale == 8 &&
             insn->mem.base == NO_REGISTER && insn->mem.index != NO_REGISTER &&
