@@ -17,6 +17,7 @@ int cli_community(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_profile(int argc, char **argv);
+int cli_profile_record(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_faults(int argc, char **argv);
 int cli_vaccines(int argc, char **argv);

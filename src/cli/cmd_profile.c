@@ -175,6 +175,7 @@ static int show(int argc, char **argv)
 }
 
 static const struct base_action actions[] = {
+    {"record", "run a program and count what each function of it costs", cli_profile_record},
     {"import", "turn another profiler's output into a profile", import},
     {"show", "list a profile's functions by their cost", show},
     {0},
@@ -183,7 +184,8 @@ static const struct base_action actions[] = {
 static const struct base_menu menu = {
     .name = "profile",
     .summary = "What each function of a program costs.",
-    .example = "testudo profile import callgrind callgrind.out.4711 -o apache.profile\n"
+    .example = "testudo profile record -o lua.profile -- lua5.4 script.lua\n"
+               "testudo profile import callgrind callgrind.out.4711 -o apache.profile\n"
                "testudo profile show apache.profile --top 20\n",
     .actions = actions,
 };

@@ -32,6 +32,8 @@ struct member_options {
     const char *name;         /* this member's name in reports; NULL: none */
     bool
         native_if_refused; /* a program that member_vet refuses, but that can be started, runs without the runtime */
+    bool counting;         /* count what the program executes, for member_counts; with mode TRANSLATE only */
+    uint32_t sample_us; /* with `counting`: period of CPU-time samples; 0: none */
 };
 
 /* One loaded object, and one function of it, as shown to the level hook. */
@@ -109,6 +111,44 @@ struct member_stats {
 };
 /* Context: any thread. */
 void member_stats(struct member *member, struct member_stats *stats);
+
+/* ---- what a program executed (counting.c) ------------------------------------------------------------------ */
+
+#define MEMBER_NO_OFFSET UINT64_MAX
+
+struct member_counted_object {
+    const char *path; /* the member's */
+    char build_id[41];
+};
+struct member_counted_function {
+    const char *name; /* no two of an object have the same */
+    uint64_t offset;  /* or MEMBER_NO_OFFSET */
+    uint64_t self;    /* instructions; 0 for system objects, whose code is not counted */
+    uint64_t time_ns; /* CPU time sampled in it */
+    uint64_t calls, zero,
+        negative; /* calls; returns of 0 and of negative numbers, as far as it returns any */
+    int32_t last_negative;
+    uint32_t object, page_index;
+    bool refused; /* runs natively: nothing is counted but the calls that counted code makes */
+};
+struct member_counted_edge {
+    uint32_t caller, callee;
+    uint64_t calls;
+};
+/* All processes and threads added up. */
+struct member_counts {
+    struct member_counted_object objects[256];
+    struct member_counted_function *functions; /* own ones first: all of them, executed or not */
+    struct member_counted_edge *edges;         /* an edge may stand here several times */
+    size_t function_count, own_count, edge_count;
+    /* Where the counts are not exact: threads beyond 1023 that lived at the same time, functions without room for counters,
+       calls through pointers without room, activations that went on natively. */
+    uint64_t shared_areas, uncounted_functions, lost_calls, left;
+};
+/* Adds up what was counted so far. Returns 0, or -1 with `error`. Owns: *counts is the caller's, member_counts_free, before
+   member_close. Context: the thread that calls member_serve. */
+int member_counts(struct base_error *error, struct member_counts *counts, struct member *member);
+void member_counts_free(struct member_counts *counts);
 
 /* What doctor finds out. `advice` says what to do about it, or is empty. */
 enum member_verdict { MEMBER_GOOD, MEMBER_LIMITED, MEMBER_BAD };

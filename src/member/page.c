@@ -97,8 +97,7 @@ static int find_stem(struct base_error *error, char path[4096], const char *give
                             found);
 }
 
-/* A descriptor far above those that programs expect to get next, where the limit allows one. */
-static int move_high(int fd)
+int member__move_high(int fd)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit))
@@ -117,7 +116,7 @@ static int make_page(struct base_error *error, struct member *member)
     if (fd < 0)
         return base_fail(error, BASE_EXIT_ENVIRONMENT, "cannot make the control page (memfd_create): %s",
                          strerror(errno));
-    member->page_fd = move_high(fd);
+    member->page_fd = member__move_high(fd);
     /* Sealed: a process of the program that shrank the file would make our next read a SIGBUS. */
     if (ftruncate(member->page_fd, sizeof *member->page) ||
         fcntl(member->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
@@ -186,14 +185,14 @@ int member_open(struct base_error *error, struct member **out, const struct memb
         return base_fail(error, BASE_EXIT_FAILURE, "out of memory");
     member->options = *options;
     member->hooks = *hooks;
-    member->page_fd = -1;
+    member->page_fd = member->counting_fd = -1;
     struct sigaction pipe_action;
     member->pipe_ignored = !sigaction(SIGPIPE, NULL, &pipe_action) && pipe_action.sa_handler == SIG_IGN;
     pthread_mutex_init(&member->lock, NULL);
     pthread_mutex_init(&member->queue_lock, NULL);
     member->queue_end = &member->queue_first;
     if (find_stem(error, member->stem, options->stem) || make_page(error, member) ||
-        fill_page(error, member)) {
+        fill_page(error, member) || (options->counting && member__counting_start(error, member))) {
         member_close(member);
         return -1;
     }
@@ -224,6 +223,7 @@ void member_close(struct member *member)
         munmap(member->page, sizeof *member->page);
     if (member->page_fd >= 0)
         close(member->page_fd);
+    member__counting_stop(member);
     pthread_mutex_destroy(&member->lock);
     pthread_mutex_destroy(&member->queue_lock);
     free(member);

@@ -68,6 +68,8 @@ struct member {
     bool traced;       /* the next program stops at its first instruction, for scan.c */
     struct wire_control *page;
     int page_fd;
+    struct wire_counting *counting; /* or NULL */
+    int counting_fd;
 
     uint64_t started_ns; /* monotonic */
     int pid;             /* of the program, 0: not running; atomic */
@@ -100,6 +102,12 @@ struct member {
 void member__futex_wake(uint32_t *word);
 /* Sleeps while `*word` is `seen`, at most `timeout_ms`. */
 void member__futex_wait(uint32_t *word, uint32_t seen, unsigned timeout_ms);
+
+/* page.c: a descriptor far above those that programs expect to get next, where the limit allows one. */
+int member__move_high(int fd);
+/* counting.c */
+int member__counting_start(struct base_error *error, struct member *member);
+void member__counting_stop(struct member *member);
 
 /* spawn.c: signal handlers no longer reach this member. */
 void member__forget(const struct member *member);

@@ -119,6 +119,8 @@ static void become_program(const struct member *member, const char *path, char *
 {
     int error;
     fcntl(member->page_fd, F_SETFD, 0);
+    if (member->counting_fd >= 0)
+        fcntl(member->counting_fd, F_SETFD, 0);
     /* A signal that came meanwhile is the program's: our handlers must not swallow it when the mask opens. */
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) {
         struct sigaction now;

@@ -141,6 +141,15 @@ void profile_build_calls(struct profile_builder *b, uint32_t function, uint64_t 
     add(b, &b->p.functions[function].calls, calls);
 }
 
+void profile_build_returns(struct profile_builder *b, uint32_t function, const struct profile_function *from)
+{
+    struct profile_function *f = &b->p.functions[function];
+    add(b, &f->zero, from->zero);
+    add(b, &f->negative, from->negative);
+    if (from->negative)
+        f->last_negative = from->last_negative;
+}
+
 void profile_build_edge(struct profile_builder *b, uint32_t caller, uint32_t callee, uint64_t calls)
 {
     struct key key = make_key((uint64_t)caller << 32 | callee, "", 0);

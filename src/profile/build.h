@@ -22,6 +22,8 @@ uint32_t profile_build_function(struct profile_builder *b, uint32_t object, cons
 /* Add to a function's self cost or call count, or to an edge's calls. */
 void profile_build_self(struct profile_builder *b, uint32_t function, uint64_t cost);
 void profile_build_calls(struct profile_builder *b, uint32_t function, uint64_t calls);
+/* Adds the returns of 0 and of negative numbers that `from` holds. */
+void profile_build_returns(struct profile_builder *b, uint32_t function, const struct profile_function *from);
 void profile_build_edge(struct profile_builder *b, uint32_t caller, uint32_t callee, uint64_t calls);
 
 /* Sorts, sums, and moves the profile out. Returns 0, or -1 with `error` when there is no cost at all or a sum

@@ -135,6 +135,7 @@ int profile_merge(struct base_error *error, struct profile *out, const struct pr
                 b.p.functions[place[f]].offset = from->offset;
             profile_build_self(&b, place[f], from->self);
             profile_build_calls(&b, place[f], from->calls);
+            profile_build_returns(&b, place[f], from);
         }
         for (size_t e = 0; e < in[i].edge_count; e++)
             profile_build_edge(&b, place[in[i].edges[e].caller], place[in[i].edges[e].callee],

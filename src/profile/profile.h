@@ -28,6 +28,9 @@ struct profile_function {
     uint64_t offset; /* of the entry, an ELF virtual address, or PROFILE_NO_OFFSET */
     uint64_t self;   /* in the metric's unit */
     uint64_t calls;
+    /* Returns of 0 and of negative numbers: what a caller takes for failure. 0 where the recorder does not say. */
+    uint64_t zero, negative;
+    int32_t last_negative;
 };
 
 struct profile_edge {
@@ -69,6 +72,19 @@ int profile_load(struct base_error *error, struct profile *out, const char *path
 /* Sum of several runs of one metric, functions joined by (object, build-id, name).
    Returns 0, or -1 with `error` when the metrics differ. */
 int profile_merge(struct base_error *error, struct profile *out, const struct profile *in, size_t count);
+
+/* A profile from a recorder's own figures, piece by piece. */
+struct profile_draft;
+struct profile_draft *profile_draft_new(enum profile_metric metric, const char *source);
+/* An object, made at first mention. In: build_id hexadecimal, or empty. Returns its number. */
+uint32_t profile_draft_object(struct profile_draft *draft, const char *path, const char *build_id);
+/* A function, told apart by object and name; figures of one named again add up. Everything is copied. Returns its number. */
+uint32_t profile_draft_function(struct profile_draft *draft, const struct profile_function *function);
+void profile_draft_edge(struct profile_draft *draft, uint32_t caller, uint32_t callee, uint64_t calls);
+/* Returns 0, or -1 with `error` when there is no cost at all, or a sum leaves 64 bits. The draft is gone in either case.
+   In: `what` names the profile in an error. */
+int profile_draft_finish(struct base_error *error, struct profile *out, struct profile_draft *draft,
+                         const char *what);
 
 /* The neutral text. Returns nothing; `text` grows. */
 void profile_write(struct base_text *text, const struct profile *profile);

@@ -27,6 +27,12 @@ void profile_write(struct base_text *text, const struct profile *p)
             base_text_printf(text, "0x%" PRIx64, f->offset);
         base_text_printf(text, " %" PRIu64 " %" PRIu64 " %s\n", f->self, f->calls, f->name);
     }
+    for (size_t i = 0; i < p->function_count; i++) {
+        const struct profile_function *f = &p->functions[i];
+        if (f->zero || f->negative)
+            base_text_printf(text, "returns %zu %" PRIu64 " %" PRIu64 " %" PRId32 "\n", i, f->zero,
+                             f->negative, f->last_negative);
+    }
     for (size_t i = 0; i < p->edge_count; i++)
         base_text_printf(text, "edge %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", p->edges[i].caller,
                          p->edges[i].callee, p->edges[i].calls);
@@ -133,6 +139,25 @@ static int read_edge(struct reader *r, const char *at, const char *end)
     return 0;
 }
 
+/* The negative number is whole and its last digit ends the line. */
+static int read_returns(struct reader *r, const char *at, const char *end)
+{
+    uint64_t function, last;
+    struct profile_function f = {0};
+    if (!number_field(&function, &at, end) || function >= r->function_count)
+        return fail(r, "returns of a function that was not named above");
+    if (!number_field(&f.zero, &at, end) || !number_field(&f.negative, &at, end) || at == end)
+        return fail(r, "malformed count of returns (whole numbers from 0 on)");
+    bool minus = *at == '-';
+    at += minus;
+    if (!number_field(&last, &at, end) || at != end || last > (uint64_t)INT32_MAX + minus ||
+        minus != (f.negative > 0) || (last == 0) != (f.negative == 0))
+        return fail(r, "malformed last negative value");
+    f.last_negative = (int32_t) - (int64_t)last;
+    profile_build_returns(&r->build, r->function_at[function], &f);
+    return 0;
+}
+
 static bool key(struct reader *r, const char *name, const char **rest)
 {
     size_t bytes = strlen(name);
@@ -172,6 +197,8 @@ static int read_line(struct reader *r)
         return read_object(r, at, end);
     if (key(r, "function", &at))
         return read_function(r, at, end);
+    if (key(r, "returns", &at))
+        return read_returns(r, at, end);
     if (key(r, "edge", &at))
         return read_edge(r, at, end);
     if (key(r, "total", &at)) {

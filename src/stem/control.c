@@ -2,7 +2,7 @@
 
    A direct call to a function of the same object goes to its translation, once there is one: its entry tests the level byte itself.
    Until then it goes to the gate, and the call is linked when the callee is translated: one aligned store of its rel32. */
-#include "stem/translate.h"
+#include "stem/counting.h"
 
 enum {
     CALL_MEMORY = 0x15,
@@ -151,8 +151,9 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
         through_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, thunk.v);
         return true;
     case STEM_CALLEE_ESCAPE:
-        if (!is_call)
+        if (!is_call || (e->counts && stem_segments_may_keep(name)))
             return false;
+        stem_segments_left(e);
         through_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
         if (insn->kind == INSN_CALL) {
             stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
@@ -175,8 +176,20 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
     return true;
 }
 
-/* The register of [notrack] [REX.B] ff /2 or /4. */
-static unsigned pointer_register(const struct stem_insn *insn, const uint8_t *bytes)
+struct stem_function *stem_control_callee(const struct stem_emitter *e, const struct stem_insn *insn,
+                                          const char **name)
+{
+    struct stem_function *f = callee_of_object(e, insn);
+    *name = f ? NULL : callee_name(e, insn);
+    return f || !*name ? f : stem_function_named(*name);
+}
+
+void stem_control_leave(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    emit_direct(e, 0xe9, 0, -1, insn);
+}
+
+unsigned stem_control_pointer_register(const struct stem_insn *insn, const uint8_t *bytes)
 {
     return (bytes[insn->length - 1] & 7u) |
            (insn->length > 2 && (bytes[insn->length - 3] & 0xf1) == 0x41 ? 8u : 0u);
@@ -186,11 +199,12 @@ static unsigned pointer_register(const struct stem_insn *insn, const uint8_t *by
 static bool emit_through_pointer(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
     e->calls_unknown = true;
+    stem_segments_pointer(e, insn, bytes);
     if (e->flavour != FLAVOUR_PROTECT)
         return stem_emit_copy(&e->p, insn, bytes, e->object);
     struct stem_insn pointer = *insn;
     if (!(insn->flags & INSN_HAS_MEM))
-        pointer.mem = (struct stem_mem){.base = (uint8_t)pointer_register(insn, bytes)};
+        pointer.mem = (struct stem_mem){.base = (uint8_t)stem_control_pointer_register(insn, bytes)};
     else if (insn->mem.segment)
         return stem_emit_copy(&e->p, insn, bytes, e->object);
     stem_emit_slow_call(e, STUB_PROTECT, &pointer);
@@ -220,7 +234,7 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     int32_t saved = stem_slot_offset(0), to = stem_slot_offset(1);
     uint32_t dead = dead_at_targets(e->unit);
     bool through_memory = insn->flags & INSN_HAS_MEM;
-    unsigned target = pointer_register(insn, bytes);
+    unsigned target = stem_control_pointer_register(insn, bytes);
     bool in_place = !through_memory && dead & 1u << target;
     unsigned r = in_place ? target : dead ? (unsigned)__builtin_ctz(dead) : RCX;
     bool restore = !in_place && !(dead & 1u << r);
@@ -320,7 +334,8 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
             stem_emit_bytes(&e->p, "\xeb\x05", 2);
             emit_direct(e, 0xe9, 0, block->target, insn);
         } else {
-            emit_direct(e, 0x0f, 0x80u | insn->condition, block->target, insn);
+            if (block->target >= 0 || !stem_segments_branch(e, insn, insn->condition))
+                emit_direct(e, 0x0f, 0x80u | insn->condition, block->target, insn);
         }
         return true;
     case INSN_JUMP_INDIRECT:
@@ -334,6 +349,7 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
         return emit_through_pointer(e, insn, bytes);
     case INSN_RETURN:
         unpoison_frame(e);
+        stem_segments_return(e);
         stem_emit_bytes(&e->p, bytes, insn->length);
         return true;
     default:

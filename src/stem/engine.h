@@ -165,7 +165,16 @@ struct stem_fragment {
     struct stem_function *function;
 };
 
-enum stem_stub { STUB_TRANSLATE, STUB_CHECK, STUB_STRING, STUB_INDIRECT, STUB_EXOTIC, STUB_PROTECT, STUBS };
+enum stem_stub {
+    STUB_TRANSLATE,
+    STUB_CHECK,
+    STUB_STRING,
+    STUB_INDIRECT,
+    STUB_EXOTIC,
+    STUB_PROTECT,
+    STUB_POINTER,
+    STUBS
+};
 
 struct stem_object {
     uintptr_t base;                /* load address: file addresses are relative to it */
@@ -351,7 +360,7 @@ struct stem_context {
 };
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
-    stem_stub_exotic[], stem_stub_protect[], stem_stub_objects[];
+    stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_objects[];
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);

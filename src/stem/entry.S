@@ -86,6 +86,7 @@
         SLOW_CALL stem_stub_string, stem_slow_string
         SLOW_CALL stem_stub_indirect, stem_slow_indirect
         SLOW_CALL stem_stub_protect, stem_slow_protect
+        SLOW_CALL stem_stub_pointer, stem_slow_pointer
 
 /* The same, with vector state saved: the decoder uses it, and its old values are looked at. */
         .globl  stem_stub_exotic

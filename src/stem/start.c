@@ -1,5 +1,5 @@
 /* Start of the runtime in a process: the control page, shadow memory, everything else; and the ways to give up. */
-#include "stem/engine.h"
+#include "stem/counting.h"
 #include "stem/sys.h"
 
 #include <asm/prctl.h>
@@ -92,7 +92,8 @@ static uint8_t *tables_next, *tables_end;
 
 static bool map_gs(bool with_shadow)
 {
-    const size_t shadow = with_shadow ? 1ull << 44 : 0; /* an eighth of the 47-bit address space */
+    /* Shadow memory is an eighth of the 47-bit address space. Who counts has no shadow. */
+    const size_t shadow = with_shadow ? 1ull << 44 : stem_counting_bytes();
     long p = sys_call6(SYS_mmap, stem_pages_place(STEM_TABLES_BYTES + shadow), STEM_TABLES_BYTES + shadow,
                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (sys_failed(p))
@@ -105,7 +106,7 @@ static bool map_gs(bool with_shadow)
     if (sys_failed(sys_call2(SYS_arch_prctl, ARCH_SET_GS, tables_end)))
         return false;
     if (!with_shadow)
-        return true;
+        return !shadow || stem_counting_start(tables_end);
     stem_shadow_base = tables_end;
     /* Were it readable, a wild address would be a good one whenever it fell in here: one in eight. */
     stem_shadow_own = (uintptr_t)p;

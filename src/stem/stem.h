@@ -57,7 +57,9 @@ struct stem_thread {
     uint32_t
         crash_reported; /* a fault of this thread was reported as fatal: the signal that follows is not reported again */
     uint32_t reserved;
-    uint64_t call; /* struct stem_call * of the checked library call in progress, or 0 */
+    uint64_t call;       /* struct stem_call * of the checked library call in progress, or 0 */
+    uint64_t counts;     /* generated code: the thread's area of counters, from the gs base */
+    uint64_t sampled_ns; /* CPU time of the thread at its last sample */
 };
 extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
 

@@ -1,6 +1,6 @@
 /* Threads and forked children: a prepared thread has an undo ring and a stack for the fault handler. Threads that are made
    in another way than by pthread_create run all the same; undo is refused there. */
-#include "stem/engine.h"
+#include "stem/counting.h"
 #include "stem/pools.h"
 #include "stem/sys.h"
 
@@ -21,6 +21,7 @@ static void prepare(void)
 {
     stem_undo_thread_start();
     stem_signals_thread_start();
+    stem_counting_thread_start();
 }
 
 static void *begin(void *argument)
@@ -53,6 +54,7 @@ static void in_child(void)
     stem_heap_after_fork();
     stem_undo_after_fork();
     stem_pools_after_fork();
+    stem_counting_thread_start();
 }
 
 void stem_threads_start(void)

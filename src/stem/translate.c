@@ -3,7 +3,7 @@
    inserted sequence needs it takes from dead registers or saves in a thread slot for just that sequence.
 
    Layout of one translation: prologue (mark, frame poison), blocks, cold parts, constants, table of indirect targets. */
-#include "stem/translate.h"
+#include "stem/counting.h"
 
 static struct stem_map_entry *map_scratch;
 struct stem_site *stem_sites;
@@ -148,6 +148,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
         stem_emit_map(e, insn);
         if (stem_knob(e, CORE_KNOB_CLOBBER))
             emit_clobber(e, insn);
+        stem_segments_before(e, block, i);
         stem_emit_memory(e, block, i);
         if (!stem_emit_control(e, block, index, insn, bytes))
             return false;
@@ -254,17 +255,19 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call);
     e->poisons_frame =
         e->mode >= WIRE_MODE_CHECK && unit.frame_escapes && !stem_knob(e, CORE_KNOB_NO_FRAME_POISON);
+    e->counts = stem_counting() && e->mode == WIRE_MODE_TRANSLATE;
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)
         worst += unit.insns[i].mem.bytes * 8u;
     if ((size_t)(object->region_end - e->code) < worst || SITES_MAX - stem_site_count < 2 * unit.insn_count)
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
-    if (!stem_control_begin_table(e))
+    if (!stem_control_begin_table(e) || !stem_segments_begin(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     e->body = e->code;
     emit_level_test(e);
     emit_prologue(e);
+    stem_segments_entry(e);
     for (uint32_t b = 0; b < unit.block_count; b++)
         if (!emit_block(e, b))
             return refuse(function, CORE_REFUSAL_UNSUPPORTED);

@@ -72,6 +72,12 @@ struct stem_emitter {
     uint32_t group_last; /* instruction whose append ends the group */
     struct stem_fact checked[FACTS_MAX], logged[FACTS_MAX];
     unsigned checked_count, logged_count;
+    /* segments.c */
+    bool counts, entry_apart;
+    uint32_t segment_next, segment_end; /* numbers claimed for the unit and not yet used */
+    uint32_t count_segment,
+        count_at; /* the segment in progress, and the instruction before which it is counted */
+    uint32_t returns_zero, returns_negative;
 };
 
 static inline bool stem_knob(const struct stem_emitter *e, enum core_knob knob)
@@ -100,6 +106,14 @@ bool stem_control_begin_table(struct stem_emitter *e);
 void stem_control_fill_table(struct stem_emitter *e);
 /* Remembers the unit's calls that still go to gates, once its code is published. */
 void stem_control_keep_links(const struct stem_emitter *e);
+/* Whom a direct call or jump out of the unit, or one through the GOT, reaches: a function of the program, or NULL and the
+   dynamic symbol's name, when either is known. */
+struct stem_function *stem_control_callee(const struct stem_emitter *e, const struct stem_insn *insn,
+                                          const char **name);
+/* The register of [notrack] [REX.B] ff /2 or /4. */
+unsigned stem_control_pointer_register(const struct stem_insn *insn, const uint8_t *bytes);
+/* Jumps where a direct jump out of the unit does. */
+void stem_control_leave(struct stem_emitter *e, const struct stem_insn *insn);
 /* Leads the calls that wait for this function's translation to it. */
 void stem_control_link(struct stem_function *f, const uint8_t *code);
 

@@ -197,7 +197,8 @@ struct wire_config {
        everything but the C library family and our own. "main" is the program itself. */
     char objects[WIRE_PATTERNS_BYTES];
     /* Pool allocators besides those that the runtime knows itself. */
-    uint32_t allocator_count, reserved;
+    uint32_t allocator_count;
+    uint32_t counting; /* descriptor of the counting file (wire/counting.h) at the supervisor, + 1; 0: none */
     struct wire_allocator allocators[WIRE_ALLOCATORS_MAX];
 };
 
