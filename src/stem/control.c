@@ -299,12 +299,6 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
     struct stem_function *f;
     switch (insn->kind) {
     case INSN_CALL:
-        if (insn->flags & INSN_CALLS_INSIDE) { /* goes on natively, with the application's address */
-            through_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
-            unpoison_frame(e);
-            stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + insn->target));
-            return true;
-        }
         if (!emit_library_call(e, insn, bytes))
             emit_direct(e, 0xe8, 0, -1, insn);
         return true;
@@ -318,6 +312,8 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
         }
         return emit_through_pointer(e, insn, bytes);
     case INSN_JUMP:
+        if (insn->flags & INSN_PUSHES_PC)
+            through_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
         if (block->target == (int32_t)block_index + 1)
             return true; /* the next thing emitted */
         if (block->target < 0) {

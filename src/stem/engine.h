@@ -97,9 +97,10 @@ enum stem_insn_flags {
     INSN_SETS_FRAME = 1 << 9,      /* mov rbp, rsp */
     INSN_ABI_CALL = 1 << 12,       /* through PLT or GOT */
     INSN_EXOTIC = 1 << 11,         /* its accesses are found at run time (exotic.c) */
-    INSN_CALLS_INSIDE = 1 << 10,   /* to an instruction of its own that pops the return address */
-    INSN_SAVES_X87 = 1 << 14,      /* stores the x87 state, with the address of its last instruction */
-    INSN_EIP_RELATIVE = 1 << 13,   /* [eip + disp]: mem.disp as with rip, the address cut to 32 bits */
+    INSN_PUSHES_PC =
+        1 << 10, /* a call to an instruction that pops the return address: a jump within the function */
+    INSN_SAVES_X87 = 1 << 14,    /* stores the x87 state, with the address of its last instruction */
+    INSN_EIP_RELATIVE = 1 << 13, /* [eip + disp]: mem.disp as with rip, the address cut to 32 bits */
 };
 
 struct stem_insn {
@@ -141,8 +142,9 @@ struct stem_function {
     uint32_t offset, bytes; /* of its FDE */
     uint32_t index;         /* on the control page */
     uint8_t refusal;
-    uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
-    bool hooked;           /* pools.c stands before its gate: no call may go round it */
+    uint8_t entered; /* distance to the first byte behind its start that another function jumps to, or 0 */
+    uint8_t returns; /* enum wire_returns as the code tells, set when it is translated */
+    bool hooked;     /* pools.c stands before its gate: no call may go round it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */

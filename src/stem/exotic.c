@@ -22,11 +22,16 @@ struct machine {
 
 /* ---- register values ------------------------------------------------------------------------------------------- */
 
+/* Of an xsave area in the standard format. Asked for once: in a virtual machine each cpuid costs a microsecond or more. */
 static uint32_t component_offset(uint32_t component)
 {
-    uint32_t a = 0xd, b, c = component, d;
-    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return b;
+    static uint32_t offsets[8]; /* written with the same values whoever comes first */
+    if (!offsets[component]) {
+        uint32_t a = 0xd, b, c = component, d;
+        __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+        offsets[component] = b;
+    }
+    return offsets[component];
 }
 
 static uint64_t general(const struct machine *m, ZydisRegister reg)

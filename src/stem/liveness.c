@@ -15,8 +15,6 @@ enum {
 
 static uint32_t before(const struct stem_insn *insn, uint32_t after)
 {
-    if (insn->flags & INSN_CALLS_INSIDE) /* no other function: flags may be carried over */
-        return ALL_REGISTERS | ALL_FLAGS;
     if (insn->flags & INSN_ABI_CALL)
         return (after & ALL_REGISTERS & ~(uint32_t)CALLER_SAVED) | ARGUMENTS | insn->uses;
     switch (insn->kind) {

@@ -149,6 +149,8 @@ static bool relocate(stem_cursor *p, const struct stem_insn *insn, const uint8_t
                      const struct stem_object *o)
 {
     const uint8_t *target = (const uint8_t *)(o->base + insn->target);
+    if (insn->flags & INSN_UNSUPPORTED)
+        return false;
     switch (insn->kind) {
     case INSN_JUMP:
         stem_emit_jump(p, target);
@@ -310,7 +312,7 @@ static bool patch(struct stem_object *o, struct stem_function *f)
             return false;
         }
     }
-    if (room < wanted || (count > 1 && branches_into(o, f, covered))) {
+    if (room < wanted || (f->entered && f->entered < wanted) || (count > 1 && branches_into(o, f, covered))) {
         f->refusal = CORE_REFUSAL_NO_ROOM;
         return false;
     }

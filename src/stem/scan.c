@@ -16,9 +16,10 @@ struct scan {
     struct stem_fde *fdes;
     uint32_t count;
     uint8_t *seen;    /* bits per FDE */
+    uint8_t *entered; /* distance from its start, below ENTERED_MAX, to which another FDE jumps, or 0 */
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
-enum { NONE = 0xffffffff };
+enum { NONE = 0xffffffff, ENTERED_MAX = 5 /* bytes that a patch replaces */ };
 enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, SEEN_ABSOLUTE = 4, FRAGMENT = 0xff };
 
 static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
@@ -64,14 +65,33 @@ static uint32_t fde_holding(const struct scan *s, uint32_t offset)
     return low && offset - s->fdes[low - 1].offset < s->fdes[low - 1].bytes ? low - 1 : NONE;
 }
 
+/* Is the byte at `here` part of an instruction that jumps to `to`? Decodes the FDE up to there. */
+static bool jumps(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to)
+{
+    const struct stem_fde *f = &s->fdes[fde];
+    struct stem_insn insn = {.length = 0};
+    uint32_t at = f->offset;
+    do {
+        at += insn.length;
+        if (!stem_decode(&insn, (const uint8_t *)(s->object->base + at), f->offset + f->bytes - at, at))
+            return false;
+    } while (at + insn.length <= here);
+    return (insn.kind == INSN_JUMP || insn.kind == INSN_BRANCH) && insn.target == to;
+}
+
 /* A jump from one FDE into another. A function that is called as well stays one. */
-static void mark_jump(struct scan *s, uint32_t from, uint32_t to)
+static void mark_jump(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
 {
     if (from == NONE || to - s->fdes[from].offset < s->fdes[from].bytes)
         return;
     uint32_t into = fde_holding(s, to);
     if (into == NONE)
         return;
+    /* Hand-written code jumps behind another function's first instructions: no patch may lie there. */
+    uint32_t behind = to - s->fdes[into].offset;
+    if (behind && behind < ENTERED_MAX && (!s->entered[into] || behind < s->entered[into]) &&
+        jumps(s, from, here, to))
+        s->entered[into] = (uint8_t)behind;
     s->seen[into] |= SEEN_JUMPED;
     if (s->parent[into] == NONE)
         s->parent[into] = from;
@@ -102,11 +122,11 @@ static void scan_code(struct scan *s)
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
             mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
         else if (b == 0xe9)
-            mark_jump(s, current, here + 5 + (uint32_t)rel32(p + 1));
+            mark_jump(s, current, here, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x0f && (p[1] & 0xf0) == 0x80)
-            mark_jump(s, current, here + 6 + (uint32_t)rel32(p + 2));
-        else if ((b & 0xf0) == 0x70 || b == 0xeb)
-            mark_jump(s, current, here + 2 + (uint32_t)(int8_t)p[1]);
+            mark_jump(s, current, here, here + 6 + (uint32_t)rel32(p + 2));
+        else if ((b & 0xf0) == 0x70 || b == 0xeb || (b >= 0xe0 && b <= 0xe3))
+            mark_jump(s, current, here, here + 2 + (uint32_t)(int8_t)p[1]);
     }
 }
 
@@ -146,12 +166,13 @@ static void keep_fragments(struct stem_object *o, const struct scan *s)
 void stem_scan_functions(struct stem_object *o)
 {
     struct scan s = {.object = o};
-    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 1);
+    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 2);
     s.fdes = stem_pages_map(scratch);
     if (!s.fdes)
         return;
     s.parent = (uint32_t *)(s.fdes + o->fde_count);
     s.seen = (uint8_t *)(s.parent + o->fde_count);
+    s.entered = s.seen + o->fde_count;
     for (uint32_t i = 0; i < o->fde_count; i++) {
         struct stem_fde *fde = &s.fdes[s.count];
         if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
@@ -175,6 +196,7 @@ void stem_scan_functions(struct stem_object *o)
             struct stem_function *f = &o->functions[o->function_count++];
             f->offset = s.fdes[i].offset;
             f->bytes = s.fdes[i].bytes;
+            f->entered = s.entered[i];
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
         }

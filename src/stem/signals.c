@@ -63,6 +63,10 @@ static void call_application(int signal, siginfo_t *info, ucontext_t *u, const s
     greg_t cache_pc = u->uc_mcontext.gregs[REG_RIP];
     greg_t shown = (greg_t)stem_application_pc((uintptr_t)cache_pc, true);
     u->uc_mcontext.gregs[REG_RIP] = shown;
+    /* SIGILL, SIGFPE and SIGTRAP name the instruction itself. */
+    if (info && info->si_code > 0 && info->si_addr == (void *)(uintptr_t)cache_pc &&
+        (signal == SIGILL || signal == SIGFPE || signal == SIGTRAP))
+        info->si_addr = (void *)(uintptr_t)shown;
     action->handler(signal, info, u);
     if (u->uc_mcontext.gregs[REG_RIP] == shown)
         u->uc_mcontext.gregs[REG_RIP] = cache_pc;

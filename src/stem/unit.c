@@ -185,6 +185,10 @@ static void find_own_frame(struct stem_unit *u)
     for (uint32_t i = 0; i < u->insn_count; i++) {
         struct stem_insn *insn = &u->insns[i];
         bool frame = insn->mem.base == RSP;
+        if (asks_where(u, insn)) {
+            insn->kind = INSN_JUMP;
+            insn->flags |= INSN_PUSHES_PC;
+        }
         /* `mov rbp, rsp` sets up a frame where the information for the next instruction says so; else it takes an address. */
         if (insn->flags & INSN_SETS_FRAME &&
             (!stem_cfi_row(&row, u->object, insn->offset + insn->length) || row.cfa_register != DWARF_RBP))
@@ -205,8 +209,6 @@ static void find_own_frame(struct stem_unit *u)
             u->frame_escapes = true;
         if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT) {
             u->has_call = true;
-            if (asks_where(u, insn))
-                insn->flags |= INSN_CALLS_INSIDE;
             if (calls_by_abi(u->object, insn))
                 insn->flags |= INSN_ABI_CALL;
         }

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names64[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-static const char *const names32[] = {"eax", "ecx", "edx",  "ebx",  "esp",  "ebp",  "esi",  "edi",
-                                      "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d"};
+const char *const fuzz_names64[REGISTERS] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                             "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+const char *const fuzz_names32[REGISTERS] = {"eax", "ecx", "edx",  "ebx",  "esp",  "ebp",  "esi",  "edi",
+                                             "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d"};
 enum { RED_ZONE_BYTES = 64, DEEPEST = 3 };
 
 static uint64_t random_state = 1;
@@ -46,29 +46,28 @@ void fuzz_line(struct fuzz_block *b, const char *format, ...)
     t->bytes[t->used] = '\0';
 }
 
-static bool writable(const struct fuzz_block *b, unsigned number)
+bool fuzz_writable(const struct fuzz_block *b, unsigned number)
 {
     return number != RSP && !(b->protected & 1u << number);
 }
 
-/* A register that may be overwritten and is not the last address; -1: none. */
-static int pick_data(const struct fuzz_block *b)
+int fuzz_pick_data(const struct fuzz_block *b)
 {
     unsigned start = fuzz_random(REGISTERS);
     for (unsigned i = 0; i < REGISTERS; i++) {
         unsigned number = (start + i) % REGISTERS;
-        if (writable(b, number) && !b->registers[number].address && !b->registers[number].index)
+        if (fuzz_writable(b, number) && !b->registers[number].address && !b->registers[number].index)
             return (int)number;
     }
     return -1;
 }
 
-static int pick_pointer(const struct fuzz_block *b)
+int fuzz_pick_pointer(const struct fuzz_block *b)
 {
     unsigned start = fuzz_random(REGISTERS);
     for (unsigned i = 0; i < REGISTERS; i++) {
         unsigned number = (start + i) % REGISTERS;
-        if (writable(b, number) && b->registers[number].address && !b->registers[number].opaque)
+        if (fuzz_writable(b, number) && b->registers[number].address && !b->registers[number].opaque)
             return (int)number;
     }
     return -1;
@@ -85,7 +84,7 @@ static void merge(struct fuzz_block *b, const struct fuzz_register *other, uint3
     }
 }
 
-static void forget(struct fuzz_block *b, int number)
+void fuzz_forget(struct fuzz_block *b, int number)
 {
     b->registers[number] = (struct fuzz_register){0};
 }
@@ -106,11 +105,11 @@ static const char *condition(struct fuzz_block *b)
         if (!(all[which].flags & b->undefined))
             return all[which].name;
     }
-    int number = pick_data(b);
+    int number = fuzz_pick_data(b);
     if (number < 0 || b->registers[number].opaque)
         fuzz_line(b, "cmp dword ptr fuzz_table[rip + %u], %d", 4 * fuzz_random(64), (int)fuzz_random(9) - 4);
     else
-        fuzz_line(b, "cmp %s, %d", names32[number], (int)fuzz_random(256) - 128);
+        fuzz_line(b, "cmp %s, %d", fuzz_names32[number], (int)fuzz_random(256) - 128);
     b->undefined = 0;
     return all[fuzz_random(16)].name;
 }
@@ -122,9 +121,12 @@ static void add_branch(struct fuzz_block *b)
     const char *how = condition(b);
     uint32_t undefined = b->undefined;
     if (fuzz_random(12) == 0 && !b->registers[RCX].opaque)
-        fuzz_line(b, "jrcxz 1f; jmp 2f; 1: jmp .L%u_%u; 2:", b->number, label);
-    else
-        fuzz_line(b, "j%s .L%u_%u", how, b->number, label);
+        fuzz_line(b, "%s 1f; jmp 2f; 1: jmp .L%u_%u; 2:", fuzz_random(3) ? "jrcxz" : "jecxz", b->number,
+                  label);
+    else /* with a hint, or a prefix that means nothing, at times */
+        fuzz_line(b, "%sj%s .L%u_%u",
+                  fuzz_random(8) ? "" : &".byte 0x3e; \0.byte 0x2e; \0.byte 0xf2; "[13 * fuzz_random(3)], how,
+                  b -> number, label);
     memcpy(before, b->registers, sizeof before);
     add_items(b, 1 + fuzz_random(3));
     fuzz_line(b, ".L%u_%u:", b->number, label);
@@ -153,13 +155,13 @@ static void add_cold(struct fuzz_block *b)
 
 static void add_loop(struct fuzz_block *b)
 {
-    int counter = fuzz_random(4) ? pick_data(b) : RCX;
-    if (b->looping || counter < 0 || !writable(b, (unsigned)counter))
+    int counter = fuzz_random(4) ? fuzz_pick_data(b) : RCX;
+    if (b->looping || counter < 0 || !fuzz_writable(b, (unsigned)counter))
         return;
     unsigned label = b->labels++;
     uint32_t protected = b->protected;
-    forget(b, counter);
-    fuzz_line(b, "mov %s, %u", names32[counter], 1 + fuzz_random(6));
+    fuzz_forget(b, counter);
+    fuzz_line(b, "mov %s, %u", fuzz_names32[counter], 1 + fuzz_random(6));
     fuzz_line(b, ".L%u_%u:", b->number, label);
     b->looping = true;
     b->undefined = FLAGS_ARITHMETIC;
@@ -171,56 +173,34 @@ static void add_loop(struct fuzz_block *b)
     b->protected = protected;
     b->looping = false;
     if (counter == RCX && fuzz_random(2)) {
-        fuzz_line(b, "dec rcx; jrcxz 1f; jmp .L%u_%u; 1:", b->number, label);
-        b->undefined &= 1;
+        static const char *const ends[] = {
+            "dec rcx; jrcxz 1f; jmp .L%1$u_%2$u; 1:", "loop 1f; jmp 2f; 1: jmp .L%1$u_%2$u; 2:",
+            "loopne 1f; jmp 2f; 1: jmp .L%1$u_%2$u; 2:", "dec ecx; jecxz 1f; jmp .L%1$u_%2$u; 1:"};
+        unsigned how = fuzz_random(4);
+        if (how == 2 && b->undefined & 0x40) /* tests the zero flag */
+            how = 1;
+        fuzz_line(b, ends[how], b->number, label);
+        b->undefined &= how == 0 || how == 3 ? 1 : FLAGS_ARITHMETIC;
     } else if (fuzz_random(2)) {
-        fuzz_line(b, "dec %s; jne .L%u_%u", names64[counter], b->number, label);
+        fuzz_line(b, "dec %s; jne .L%u_%u", fuzz_names64[counter], b->number, label);
         b->undefined &= 1;
     } else {
-        fuzz_line(b, "sub %s, 1; ja .L%u_%u", names32[counter], b->number, label);
+        fuzz_line(b, "sub %s, 1; ja .L%u_%u", fuzz_names32[counter], b->number, label);
         b->undefined = 0;
     }
-}
-
-static void add_string(struct fuzz_block *b)
-{
-    static const uint8_t codes[] = {0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf};
-    uint8_t bytes[4], code = codes[fuzz_random(sizeof codes)];
-    size_t count = 0;
-    unsigned repeat = fuzz_random(4);
-    bool down = fuzz_random(8) == 0;
-    if (b->looping || (repeat && (!writable(b, RCX) || b->registers[RCX].opaque)))
-        return;
-    if (repeat)
-        bytes[count++] = repeat == 1 ? 0xf2 : 0xf3;
-    if (fuzz_random(5) == 0)
-        bytes[count++] = 0x66;
-    if (fuzz_random(3) == 0)
-        bytes[count++] = 0x48;
-    bytes[count++] = code;
-    if (repeat && !(b->registers[RCX].index && b->registers[RCX].smallest >= 0)) {
-        fuzz_line(b, "mov ecx, %u", fuzz_random(FUZZ_COUNT + 1));
-        forget(b, RCX);
-    }
-    if (down)
-        fuzz_line(b, "std");
-    if (!fuzz_string(b, bytes, count, down))
-        fuzz_line(b, "nop");
-    if (down)
-        fuzz_line(b, "cld");
 }
 
 static void add_push(struct fuzz_block *b)
 {
     /* A red zone would be overwritten. */
     unsigned from = fuzz_random(REGISTERS);
-    int to = pick_data(b);
+    int to = fuzz_pick_data(b);
     struct fuzz_register frame = b->registers[RSP];
     if (to < 0 || b->registers[from].opaque || from == RSP || frame.low < 0 || b->text != &b->main)
         return;
     switch (fuzz_random(3)) {
     case 0:
-        fuzz_line(b, "push %s", names64[from]);
+        fuzz_line(b, "push %s", fuzz_names64[from]);
         break;
     case 1:
         fuzz_line(b, "push %d", (int)fuzz_random(0x20000) - 0x10000);
@@ -234,9 +214,9 @@ static void add_push(struct fuzz_block *b)
     if (fuzz_random(2))
         fuzz_instruction(b);
     b->registers[RSP] = frame;
-    if (writable(b, (unsigned)to) && fuzz_random(4)) {
-        fuzz_line(b, "pop %s", names64[to]);
-        forget(b, to);
+    if (fuzz_writable(b, (unsigned)to) && fuzz_random(4)) {
+        fuzz_line(b, "pop %s", fuzz_names64[to]);
+        fuzz_forget(b, to);
     } else {
         fuzz_line(b, "pop qword ptr fuzz_table[rip + %u]", fuzz_random(1000));
     }
@@ -246,32 +226,93 @@ static void add_push(struct fuzz_block *b)
 /* Pointers move, are copied, and the address of an own array is taken. */
 static void add_pointer(struct fuzz_block *b)
 {
-    int from = pick_pointer(b), to = pick_data(b), by = (int)fuzz_random(160) - 80;
+    int from = fuzz_pick_pointer(b), to = fuzz_pick_data(b), by = (int)fuzz_random(160) - 80;
     if (b->looping || from < 0 || to < 0)
         return;
     switch (fuzz_random(4)) {
     case 0:
-        fuzz_line(b, "mov %s, %s", names64[to], names64[from]);
+        fuzz_line(b, "mov %s, %s", fuzz_names64[to], fuzz_names64[from]);
         b->registers[to] = b->registers[from];
         return;
     case 1:
-        fuzz_line(b, "lea %s, [%s + %d]", names64[from], names64[from], by);
+        fuzz_line(b, "lea %s, [%s + %d]", fuzz_names64[from], fuzz_names64[from], by);
         break;
     case 2:
-        fuzz_line(b, "add %s, %d", names64[from], by);
+        fuzz_line(b, "add %s, %d", fuzz_names64[from], by);
         b->undefined = 0;
         break;
     default:
         if (!b->registers[RSP].address || b->registers[RSP].low < 0 || b->text != &b->main)
             return;
         by = (int)fuzz_random((uint32_t)b->registers[RSP].high);
-        fuzz_line(b, "lea %s, [rsp + %d]", names64[to], by);
+        fuzz_line(b, "lea %s, [rsp + %d]", fuzz_names64[to], by);
         b->registers[to] = (struct fuzz_register){
             .address = true, .opaque = true, .low = -by, .high = b->registers[RSP].high - by};
         return;
     }
     b->registers[from].low -= by;
     b->registers[from].high -= by;
+}
+
+/* Lines go to another function from here on. */
+static void begin_helper(struct fuzz_block *b, unsigned label)
+{
+    b->text = &b->helper;
+    b->undefined = FLAGS_ARITHMETIC;
+    fuzz_line(b, "%s\n.type fuzz_%u_helper%u, @function", fuzz_random(2) ? ".p2align 4" : "", b->number,
+              label);
+    fuzz_line(b, "fuzz_%u_helper%u: .cfi_startproc", b->number, label);
+}
+
+static void end_helper(struct fuzz_block *b, unsigned label)
+{
+    fuzz_line(b, "%s\n.cfi_endproc\n.size fuzz_%u_helper%u, . - fuzz_%u_helper%u",
+              fuzz_random(8) ? "ret" : ".byte 0xf3, 0xc3", b->number, label, b->number, label);
+    b->text = &b->main;
+}
+
+/* The end of a block in another function: by a jump to its start, on a condition or not, by a pointer, or into its middle. */
+static void add_tail_call(struct fuzz_block *b)
+{
+    unsigned label = b->labels++, how = fuzz_random(5);
+    int pointer = fuzz_pick_data(b);
+    struct fuzz_register before[REGISTERS];
+    if (how == 3 && pointer < 0)
+        how = 0;
+    if (how == 1 || how == 4)
+        fuzz_line(b, "j%s fuzz_%u_helper%u", condition(b), b->number, label);
+    switch (how) {
+    case 0:
+        fuzz_line(b, "jmp fuzz_%u_helper%u", b->number, label);
+        break;
+    case 1:
+        fuzz_line(b, "ret");
+        break;
+    case 2:
+        fuzz_line(b, ".section .data.rel.local, \"aw\"\n.balign 8\n.L%u_%u: .quad fuzz_%u_helper%u\n.text",
+                  b->number, label, b->number, label);
+        fuzz_line(b, "jmp qword ptr .L%u_%u[rip]", b->number, label);
+        break;
+    case 3:
+        fuzz_line(b, "lea %s, fuzz_%u_helper%u[rip]\njmp %s", fuzz_names64[pointer], b->number, label,
+                  fuzz_names64[pointer]);
+        fuzz_forget(b, pointer);
+        break;
+    default:
+        fuzz_line(b, "jmp .L%u_%u", b->number, label);
+        if (fuzz_random(2)) /* somebody may call it */
+            fuzz_line(b, ".section .data.rel.local, \"aw\"\n.balign 8\n.quad fuzz_%u_helper%u\n.text",
+                      b->number, label);
+    }
+    memcpy(before, b->registers, sizeof before);
+    begin_helper(b, label);
+    add_items(b, 1 + fuzz_random(3));
+    if (how == 4) {
+        fuzz_line(b, ".L%u_%u:", b->number, label);
+        merge(b, before, FLAGS_ARITHMETIC);
+        add_items(b, 1 + fuzz_random(3));
+    }
+    end_helper(b, label);
 }
 
 /* Flags are dead at a call and after it, by the ABI that the translator relies on. */
@@ -281,46 +322,54 @@ static void add_call(struct fuzz_block *b)
         return;
     unsigned label = b->labels++;
     struct fuzz_register frame = b->registers[RSP];
-    fuzz_line(b, "call fuzz_%u_helper%u", b->number, label);
-    forget(b, RSP);
-    b->text = &b->helper;
-    b->undefined = FLAGS_ARITHMETIC;
-    fuzz_line(b, ".p2align 4\n.type fuzz_%u_helper%u, @function", b->number, label);
-    fuzz_line(b, "fuzz_%u_helper%u: .cfi_startproc", b->number, label);
+    int pointer = fuzz_random(3) ? -1 : fuzz_pick_data(b);
+    if (pointer >= 0) {
+        fuzz_line(b, "lea %s, fuzz_%u_helper%u[rip]\ncall %s", fuzz_names64[pointer], b->number, label,
+                  fuzz_names64[pointer]);
+        fuzz_forget(b, pointer);
+    } else if (fuzz_random(4) == 0) {
+        fuzz_line(b, ".section .data.rel.local, \"aw\"\n.balign 8\n.L%u_%u: .quad fuzz_%u_helper%u\n.text",
+                  b->number, label, b->number, label);
+        fuzz_line(b, "call qword ptr .L%u_%u[rip]", b->number, label);
+    } else {
+        fuzz_line(b, "call fuzz_%u_helper%u", b->number, label);
+    }
+    fuzz_forget(b, RSP);
+    begin_helper(b, label);
     add_items(b, 1 + fuzz_random(4));
-    fuzz_line(b, "ret\n.cfi_endproc\n.size fuzz_%u_helper%u, . - fuzz_%u_helper%u", b->number, label,
-              b->number, label);
-    b->text = &b->main;
+    end_helper(b, label);
     b->registers[RSP] = frame;
     b->undefined = FLAGS_ARITHMETIC;
 }
 
 static void add_switch(struct fuzz_block *b)
 {
-    int at = pick_data(b);
+    int at = fuzz_pick_data(b);
     if (at < 0)
         return;
     int table = at;
     unsigned label = b->labels, by_address = fuzz_random(2);
     b->labels += 5;
-    forget(b, at);
+    b->roles[RSP] = ROLE_COUNT; /* tells the driver that there is a switch */
+    fuzz_forget(b, at);
     if (!by_address) {
         b->protected |= 1u << at;
-        table = pick_data(b);
+        table = fuzz_pick_data(b);
         b->protected &= ~(1u << at);
         if (table < 0 || table == at)
             return;
-        forget(b, table);
+        fuzz_forget(b, table);
     }
-    fuzz_line(b, "mov %s, dword ptr fuzz_table[rip + %u]", names32[at], 4 * fuzz_random(200));
-    fuzz_line(b, "and %s, 3", names32[at]);
+    fuzz_line(b, "mov %s, dword ptr fuzz_table[rip + %u]", fuzz_names32[at], 4 * fuzz_random(200));
+    fuzz_line(b, "and %s, 3", fuzz_names32[at]);
     if (by_address) {
-        fuzz_line(b, "jmp qword ptr .L%u_%u[%s * 8]", b->number, label + 4, names64[at]);
+        fuzz_line(b, "jmp qword ptr .L%u_%u[%s * 8]", b->number, label + 4, fuzz_names64[at]);
     } else {
-        fuzz_line(b, "lea %s, .L%u_%u[rip]", names64[table], b->number, label + 4);
-        fuzz_line(b, "movsxd %s, dword ptr [%s + %s * 4]", names64[at], names64[table], names64[at]);
-        fuzz_line(b, "add %s, %s", names64[at], names64[table]);
-        fuzz_line(b, "jmp %s", names64[at]);
+        fuzz_line(b, "lea %s, .L%u_%u[rip]", fuzz_names64[table], b->number, label + 4);
+        fuzz_line(b, "movsxd %s, dword ptr [%s + %s * 4]", fuzz_names64[at], fuzz_names64[table],
+                  fuzz_names64[at]);
+        fuzz_line(b, "add %s, %s", fuzz_names64[at], fuzz_names64[table]);
+        fuzz_line(b, "jmp %s", fuzz_names64[at]);
     }
     fuzz_line(b, ".section .rodata\n.balign 8\n.L%u_%u:", b->number, label + 4);
     for (unsigned i = 0; i < 4; i++)
@@ -350,7 +399,7 @@ static void add_items(struct fuzz_block *b, unsigned count)
         else if (kind < 78)
             add_branch(b);
         else if (kind < 82)
-            add_string(b);
+            fuzz_repeated(b);
         else if (kind < 86)
             add_push(b);
         else if (kind < 90)
@@ -359,8 +408,10 @@ static void add_items(struct fuzz_block *b, unsigned count)
             add_loop(b);
         else if (kind < 96)
             add_call(b);
-        else if (kind < 98)
+        else if (kind < 97)
             add_cold(b);
+        else if (kind < 99)
+            fuzz_special(b);
         else if (b->text == &b->main)
             add_switch(b);
     }
@@ -423,7 +474,7 @@ static void fill(struct fuzz_block *b, const char *base, int from, int to)
             (number == RBP && *base == 'r' && base[2] == 'p' && base[1] == 'b'))
             fuzz_line(b, "mov qword ptr [%s + %d], %d", base, at, at * 3);
         else
-            fuzz_line(b, "mov qword ptr [%s + %d], %s", base, at, names64[number]);
+            fuzz_line(b, "mov qword ptr [%s + %d], %s", base, at, fuzz_names64[number]);
     }
 }
 
@@ -456,15 +507,16 @@ static void add_prologue(struct fuzz_block *b, enum frame frame, int bytes)
 
 static void add_epilogue(struct fuzz_block *b, enum frame frame, int bytes)
 {
-    int number = fuzz_random(5) ? pick_data(b) : -1;
+    int number = fuzz_random(5) ? fuzz_pick_data(b) : -1;
     if (frame == FRAME_RED_ZONE) {
         /* pushfq would overwrite it: its last use is above */
-        forget(b, RSP);
+        fuzz_forget(b, RSP);
     }
     if (number >= 0) {
-        fuzz_line(b, "pushfq\n.cfi_adjust_cfa_offset 8\npop %s\n.cfi_adjust_cfa_offset -8", names64[number]);
-        fuzz_line(b, "and %s, %#x", names32[number], FLAGS_ARITHMETIC & ~b->undefined);
-        forget(b, number);
+        fuzz_line(b, "pushfq\n.cfi_adjust_cfa_offset 8\npop %s\n.cfi_adjust_cfa_offset -8",
+                  fuzz_names64[number]);
+        fuzz_line(b, "and %s, %#x", fuzz_names32[number], FLAGS_ARITHMETIC & ~b->undefined);
+        fuzz_forget(b, number);
     }
     /* Registers that are overwritten without a read are dead above. */
     unsigned dead = fuzz_random(3) ? 0 : fuzz_random(10);
@@ -472,14 +524,27 @@ static void add_epilogue(struct fuzz_block *b, enum frame frame, int bytes)
         const struct fuzz_register *r = &b->registers[i];
         bool heap = b->roles[i] == ROLE_HEAP_END && r->low == -FUZZ_HEAP && !r->high;
         bool tainted = r->opaque && !heap && i != RSP && !(b->protected & 1u << i);
-        if (tainted || (writable(b, i) && (int)i != number && fuzz_random(10) < dead))
-            fuzz_line(b, fuzz_random(2) ? "xor %1$s, %1$s" : "mov %1$s, %2$u", names32[i], i);
+        if (tainted || (fuzz_writable(b, i) && (int)i != number && fuzz_random(10) < dead)) {
+            fuzz_line(b, fuzz_random(2) ? "xor %1$s, %1$s" : "mov %1$s, %2$u", fuzz_names32[i], i);
+            fuzz_forget(b, (int)i);
+        }
     }
-    if (frame == FRAME_STACK)
+    if (frame == FRAME_STACK) {
         fuzz_line(b, "add rsp, %d\n.cfi_adjust_cfa_offset -%d", bytes, bytes);
+        b->undefined = FLAGS_ARITHMETIC; /* of an address */
+    }
     if (frame == FRAME_POINTER)
         fuzz_line(b, "leave\n.cfi_def_cfa rsp, 8\n.cfi_restore rbp");
-    fuzz_line(b, "ret");
+    if (fuzz_random(6)) {
+        fuzz_line(b, fuzz_random(10) ? "ret" : ".byte 0xf3, 0xc3");
+        return;
+    }
+    if (frame == FRAME_POINTER) {
+        fuzz_forget(b, RBP);
+        b->protected &= ~(1u << RBP);
+    }
+    fuzz_forget(b, RSP);
+    add_tail_call(b);
 }
 
 void fuzz_block(struct fuzz_block *b, uint64_t seed, unsigned number, bool wide)
@@ -496,9 +561,10 @@ void fuzz_block(struct fuzz_block *b, uint64_t seed, unsigned number, bool wide)
     give_roles(b);
     bool single = fuzz_random(3) == 0, flags = fuzz_random(4) != 0;
     if (flags) {
-        int from = pick_data(b);
+        int from = fuzz_pick_data(b);
         b->roles[from] = ROLE_FLAGS;
-        fuzz_line(b, "push %s\n.cfi_adjust_cfa_offset 8\npopfq\n.cfi_adjust_cfa_offset -8", names64[from]);
+        fuzz_line(b, "push %s\n.cfi_adjust_cfa_offset 8\npopfq\n.cfi_adjust_cfa_offset -8",
+                  fuzz_names64[from]);
     }
     b->undefined = flags ? 0 : FLAGS_ARITHMETIC;
     enum frame frame = single || fuzz_random(2) ? FRAME_NONE : 1 + fuzz_random(3);

@@ -1,8 +1,11 @@
 /* Calls every random block with random registers, flags, vectors, masks and x87 state, and hashes all that comes out.
 
-   usage: driver learn FILE    natively: writes to FILE the hash of each block that neither faults nor differs in a second run
-          driver compare FILE PROGRESS [AFTER]   runs the blocks of FILE and prints a line for each whose hash is another;
-                               PROGRESS holds the number of the block that runs, AFTER leaves out those up to that one
+   A block that faults ends there: what its handler is told (signal, address, registers), and memory, count instead.
+
+   usage: driver learn FILE    natively: writes to FILE the hashes of each block that does not differ in a second run
+          driver compare exact|fair FILE PROGRESS [AFTER]   runs the blocks of FILE and prints a line for each whose hash is
+                               another; fair: at a fault, registers are left out, for those that nobody reads any more may hold
+                               anything, and always behind a switch; PROGRESS holds the number of the block that runs, AFTER leaves out those up to that one
           driver show NUMBER   prints everything that goes into and comes out of one block */
 #define _GNU_SOURCE
 #include <alloca.h>
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -42,6 +46,7 @@ struct block {
 extern const struct block __start_fuzz_blocks[], __stop_fuzz_blocks[];
 
 uint8_t fuzz_table[FUZZ_TABLE] __attribute__((aligned(64)));
+_Thread_local uint8_t fuzz_local[FUZZ_LOCAL] __attribute__((aligned(64)));
 /* As dwords: small ones and zeroes; as quadwords: small ones. */
 const uint64_t fuzz_indices[8] __attribute__((aligned(64))) = {0, 17, 63, 4, 31, 9, 50, 42};
 
@@ -50,12 +55,11 @@ struct memory {
     uint8_t *bytes, *start;
     size_t size;
 };
-enum { A, B, LOW, HEAP, TABLE, MEMORIES };
-static struct memory memories[MEMORIES] = {{.name = "a", .size = WINDOW},
-                                           {.name = "b", .size = WINDOW},
-                                           {.name = "low", .size = WINDOW},
-                                           {.name = "heap", .size = FUZZ_HEAP},
-                                           {.name = "table", .size = FUZZ_TABLE}};
+enum { A, B, LOW, HEAP, TABLE, LOCAL, MEMORIES };
+static struct memory memories[MEMORIES] = {
+    {.name = "a", .size = WINDOW},         {.name = "b", .size = WINDOW},
+    {.name = "low", .size = WINDOW},       {.name = "heap", .size = FUZZ_HEAP},
+    {.name = "table", .size = FUZZ_TABLE}, {.name = "local", .size = FUZZ_LOCAL}};
 static uint8_t pool[POOL];
 static uint64_t random_state = 88172645463325252u, width;
 
@@ -101,6 +105,7 @@ static void make_memories(void)
         exit(3);
     memories[HEAP].bytes = heap;
     memories[TABLE].bytes = fuzz_table;
+    memories[LOCAL].bytes = fuzz_local;
     /* A third of the words are all zeroes or all ones, so that comparisons, carries and masks see them. */
     for (size_t i = 0; i < POOL; i += 8) {
         uint64_t word = random64() >> 8, kind = word % 6;
@@ -209,16 +214,73 @@ static uint64_t hash_all(uint64_t sum, const struct fuzz_state *state)
     return hash_memories(sum);
 }
 
+/* ---- faults ------------------------------------------------------------------------------------------------------- */
+
+/* What a run ends with. Where it faulted: `fair` without registers. */
+struct sums {
+    uint64_t exact, fair;
+};
+
+static sigjmp_buf escape;
+static uintptr_t stack_mark;
+static struct sums fault;
+static uint64_t fault_words[20]; /* signal, code, address, rip; registers in the order of ucontext */
+
+/* Addresses in the stack and in the thread's block differ from run to run too. */
+static uint64_t told_at_fault(uint64_t value)
+{
+    uint64_t from_stack = value - stack_mark + 4096, from_thread = value - (uintptr_t)fuzz_local + PAGE;
+    return from_stack < 8192        ? 0x57ac00000000 + from_stack
+           : from_thread < 2 * PAGE ? 0x74ead0000000 + from_thread
+                                    : told(value);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    const ucontext_t *u = context;
+    const greg_t *general = u->uc_mcontext.gregs;
+    memcpy(fault_words,
+           (const uint64_t[]){(uint64_t)number, (uint64_t)info->si_code,
+                              told_at_fault((uintptr_t)info->si_addr), (uint64_t)general[REG_RIP]},
+           32);
+    for (int i = REG_R8; i < REG_RIP; i++)
+        fault_words[4 + i] = told_at_fault((uint64_t)general[i]);
+    fault.fair = hash(0, fault_words, 32);
+    uint64_t sum = hash(0, fault_words, sizeof fault_words);
+    sum = hash(sum, u->uc_mcontext.fpregs->_xmm, sizeof u->uc_mcontext.fpregs->_xmm);
+    fault.exact = hash(sum, &u->uc_mcontext.fpregs->mxcsr, 4);
+    siglongjmp(escape, 1);
+}
+
+static void catch_faults(void)
+{
+    static char stack[64 << 10];
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO};
+    for (size_t i = 0; i < 5; i++)
+        sigaction((const int[]){SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}[i], &action, NULL);
+}
+
 /* Calls the block with a stack pointer that is the same modulo 64 in every run: aligned vector accesses to a block's frame
    fault or not by it. */
 static __attribute__((noinline)) void enter(struct fuzz_state *state, const struct block *block)
 {
     void *pad = alloca((uintptr_t)__builtin_frame_address(0) % 64);
     __asm__ volatile("" : : "r"(pad) : "memory");
+    stack_mark = (uintptr_t)__builtin_frame_address(0) & ~63ul;
     call_block(state, block->function, width);
 }
 
-static uint64_t run_block(const struct block *block)
+/* Returns whether it came back without a fault. */
+static bool try_block(struct fuzz_state *state, const struct block *block)
+{
+    if (sigsetjmp(escape, 0))
+        return false;
+    enter(state, block);
+    return true;
+}
+
+static struct sums run_block(const struct block *block)
 {
     static struct fuzz_state state;
     uint64_t sum = 0xcbf29ce484222325;
@@ -226,51 +288,39 @@ static uint64_t run_block(const struct block *block)
     random_state = (block->number + 1) * 0x9e3779b97f4a7c15 | 1;
     for (int round = 0; round < ROUNDS; round++) {
         make_state(&state, block);
-        enter(&state, block);
+        if (!try_block(&state, block)) {
+            sum = hash_memories(sum);
+            return (struct sums){hash(sum, &fault.exact, 8), hash(sum, &fault.fair, 8)};
+        }
         sum = hash_all(sum, &state);
     }
-    return sum;
-}
-
-static sigjmp_buf escape;
-
-static void on_fault(int number)
-{
-    siglongjmp(escape, number);
+    return (struct sums){sum, sum};
 }
 
 static int learn(const char *path)
 {
-    static char stack[64 << 10];
     FILE *out = fopen(path, "w");
     if (!out)
         return perror(path), 3;
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
-    struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER};
-    for (size_t i = 0; i < 5; i++)
-        sigaction((const int[]){SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}[i], &action, NULL);
     for (const struct block *b = __start_fuzz_blocks; b < __stop_fuzz_blocks; b++) {
-        if (sigsetjmp(escape, 1)) {
-            hash_memories(0);
-            continue;
-        }
-        uint64_t sum = run_block(b);
-        if (run_block(b) == sum)
-            fprintf(out, "%llu %016llx\n", (unsigned long long)b->number, (unsigned long long)sum);
+        struct sums once = run_block(b), again = run_block(b);
+        if (once.exact == again.exact)
+            fprintf(out, "%llu %016llx %016llx\n", (unsigned long long)b->number,
+                    (unsigned long long)once.exact, (unsigned long long)once.fair);
     }
     return fclose(out) == 0 ? 0 : 3;
 }
 
-static int compare(const char *path, const char *progress_path, const char *after_text)
+static int compare(bool exact, const char *path, const char *progress_path, const char *after_text)
 {
     FILE *in = fopen(path, "r");
     int file = open(progress_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (!in || file < 0 || ftruncate(file, 8) != 0)
         return perror(path), 3;
     volatile uint64_t *progress = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    unsigned long long number, wanted, done = 0, after = after_text ? strtoull(after_text, NULL, 0) : 0;
+    unsigned long long number, wanted, fair, done = 0, after = after_text ? strtoull(after_text, NULL, 0) : 0;
     const struct block *b = __start_fuzz_blocks;
-    while (fscanf(in, "%llu %llx", &number, &wanted) == 2) {
+    while (fscanf(in, "%llu %llx %llx", &number, &wanted, &fair) == 3) {
         while (b < __stop_fuzz_blocks && b->number != number)
             b++;
         if (b == __stop_fuzz_blocks)
@@ -278,7 +328,9 @@ static int compare(const char *path, const char *progress_path, const char *afte
         if (after_text && number <= after)
             continue;
         *progress = number;
-        if (run_block(b) != wanted)
+        struct sums got = run_block(b);
+        /* where a switch was taken, its register is left with what the jump needed */
+        if (exact && !b->roles[RSP] ? got.exact != wanted : got.fair != fair)
             printf("differs %llu\n", number), fflush(stdout);
         done++;
     }
@@ -320,14 +372,21 @@ static int show(const char *text)
         make_state(&state, b);
         snprintf(when, sizeof when, "round %d in", round);
         print_state(when, &state);
-        enter(&state, b);
+        bool whole = try_block(&state, b);
         snprintf(when, sizeof when, "round %d out", round);
-        print_state(when, &state);
+        if (whole)
+            print_state(when, &state);
         for (int i = 0; i < MEMORIES; i++)
             for (size_t k = 0; k < memories[i].size; k++)
                 if (memories[i].bytes[k] != memories[i].start[k])
                     printf("%s %s+%zu %02x\n", when, memories[i].name, k, memories[i].bytes[k]);
         hash_memories(0);
+        if (!whole) {
+            for (int i = 0; i < 20; i++)
+                printf("%s fault %d %llx\n", when, i, (unsigned long long)fault_words[i]);
+            printf("%s fault %llx\n", when, (unsigned long long)fault.exact);
+            break;
+        }
     }
     return 0;
 }
@@ -335,12 +394,13 @@ static int show(const char *text)
 int main(int argc, char **argv)
 {
     make_memories();
+    catch_faults();
     if (argc == 3 && strcmp(argv[1], "learn") == 0)
         return learn(argv[2]);
-    if ((argc == 4 || argc == 5) && strcmp(argv[1], "compare") == 0)
-        return compare(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
+    if ((argc == 5 || argc == 6) && strcmp(argv[1], "compare") == 0)
+        return compare(strcmp(argv[2], "exact") == 0, argv[3], argv[4], argc == 6 ? argv[5] : NULL);
     if (argc == 3 && strcmp(argv[1], "show") == 0)
         return show(argv[2]);
-    fprintf(stderr, "usage: driver learn FILE | compare FILE PROGRESS [AFTER] | show NUMBER\n");
+    fprintf(stderr, "usage: driver learn FILE | compare exact|fair FILE PROGRESS [AFTER] | show NUMBER\n");
     return 2;
 }

@@ -26,7 +26,14 @@ enum fuzz_role {
     ROLE_FLAGS        /* arithmetic flags */
 };
 
-enum { FUZZ_REACH = 2000, FUZZ_HEAP = 1021, FUZZ_TABLE = 2048, FUZZ_COUNT = 20, FUZZ_INDEX_LANE = 63 };
+enum {
+    FUZZ_REACH = 2000,
+    FUZZ_HEAP = 1021,
+    FUZZ_TABLE = 2048,
+    FUZZ_LOCAL = 1024, /* bytes of a variable of the thread */
+    FUZZ_COUNT = 20,
+    FUZZ_INDEX_LANE = 63
+};
 enum { TEXT_BYTES = 1 << 16 };
 
 struct fuzz_register {
@@ -58,6 +65,16 @@ struct fuzz_block {
 uint32_t fuzz_random(uint32_t below);
 void fuzz_seed(uint64_t seed);
 
+extern const char *const fuzz_names64[REGISTERS], *const fuzz_names32[REGISTERS];
+/* May the register be overwritten? */
+bool fuzz_writable(const struct fuzz_block *b, unsigned number);
+/* A register that may be overwritten and is not the last address; -1: none. */
+int fuzz_pick_data(const struct fuzz_block *b);
+/* A register that holds an address which may be moved; -1: none. */
+int fuzz_pick_pointer(const struct fuzz_block *b);
+/* Nothing is known of its value from now on; it may be data. */
+void fuzz_forget(struct fuzz_block *b, int number);
+
 /* Adds one line of assembler text. */
 void fuzz_line(struct fuzz_block *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -67,6 +84,12 @@ void fuzz_instruction(struct fuzz_block *b);
 /* Adds the string instruction at `bytes` if its operands are addresses now. `down`: the direction flag is set.
    Returns false when they are not. */
 bool fuzz_string(struct fuzz_block *b, const uint8_t *bytes, size_t count, bool down);
+
+/* Adds what random bytes do not make: state saved and restored whole, sixteen bytes exchanged, divisions, a question for its own
+   address (special.c). */
+void fuzz_special(struct fuzz_block *b);
+/* Adds a string instruction, with or without a repeat prefix. */
+void fuzz_repeated(struct fuzz_block *b);
 
 /* Writes a block with its helpers and its entry in the driver's table to standard output. */
 void fuzz_block(struct fuzz_block *b, uint64_t seed, unsigned number, bool wide);

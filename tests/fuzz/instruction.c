@@ -16,8 +16,11 @@ struct candidate {
     uint8_t bytes[32];
     unsigned length, label_at; /* label_at: where the displacement stands that the assembler fills in */
     enum label label;
-    int vector_index; /* the vector register of a gather or scatter that must hold small indices, or -1 */
+    bool thread_local; /* with an fs prefix */
+    int vector_index;  /* the vector register of a gather or scatter that must hold small indices, or -1 */
 };
+
+enum want { WANT_ANY, WANT_MEMORY, WANT_VECTOR_INDEX, WANT_THREAD_LOCAL };
 
 struct operands {
     unsigned reg, base, index; /* 0..31; index 4: none */
@@ -138,19 +141,19 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
 {
     if (op->mem.type == ZYDIS_MEMOP_TYPE_MIB)
         return false;
-    if (op->mem.segment == ZYDIS_REGISTER_FS || op->mem.segment == ZYDIS_REGISTER_GS)
+    if (op->mem.segment == ZYDIS_REGISTER_GS || (op->mem.segment == ZYDIS_REGISTER_FS) != c->thread_local ||
+        (c->thread_local && (in->address_width != 64 || c->label != LABEL_ABSOLUTE)))
         return false;
     int base = general_register(op->mem.base), size = op->size / 8, low, high;
     if (c->label != LABEL_NONE && (in->raw.disp.size != 32 || in->raw.disp.offset != c->label_at))
         return false;
-    if (op->mem.base == ZYDIS_REGISTER_EIP)
-        return false;
+    bool relative = op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP;
     if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN) {
         /* an address is data here */
         int index = general_register(op->mem.index);
         bool opaque = (base >= 0 && (base == RSP || b->registers[base].opaque)) ||
                       (index >= 0 && (index == RSP || b->registers[index].opaque));
-        return !opaque && (op->mem.base == ZYDIS_REGISTER_RIP) == (c->label == LABEL_RELATIVE);
+        return !opaque && relative == (c->label == LABEL_RELATIVE);
     }
     if (!index_range(&low, &high, b, op, c))
         return false;
@@ -158,6 +161,8 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
         high = 255;
     if (in->address_width != 64) {
         /* 32-bit address: the register's value must be one, and the sum must not go below zero */
+        if (relative)
+            return c->label == LABEL_RELATIVE;
         if (base < 0 || !b->registers[base].below_2g || low < 0)
             return false;
     }
@@ -171,7 +176,7 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
             low -= 16, high += 16;
         }
     }
-    if (op->mem.base == ZYDIS_REGISTER_RIP)
+    if (relative)
         return c->label == LABEL_RELATIVE;
     if (base < 0)
         return c->label == LABEL_ABSOLUTE && op->mem.base == ZYDIS_REGISTER_NONE;
@@ -244,6 +249,8 @@ static void add_bytes(struct fuzz_block *b, const uint8_t *bytes, size_t count,
     size_t behind = count - stop - 4;
     if (c->label == LABEL_RELATIVE)
         fuzz_line(b, ".long fuzz_table + %d - . - %zu", LABEL_AT + (int)fuzz_random(64), behind + 4);
+    else if (c->thread_local)
+        fuzz_line(b, ".long fuzz_local@tpoff + %d", (int)fuzz_random(64) + FUZZ_LOCAL / 2);
     else
         fuzz_line(b, ".long fuzz_table + %d", LABEL_AT + (int)fuzz_random(64));
     for (size_t i = stop + 4; i < count; i++)
@@ -263,12 +270,17 @@ static int pick(const struct fuzz_block *b, bool address)
 }
 
 /* ModRM, SIB and displacement; `compressed`: disp8 is scaled, so disp32 is taken for anything else than zero. */
-static void draw_operands(struct operands *o, const struct fuzz_block *b, bool compressed, bool vector_index)
+static void draw_operands(struct operands *o, const struct fuzz_block *b, bool compressed, enum want want)
 {
+    bool vector_index = want == WANT_VECTOR_INDEX;
     *o = (struct operands){.reg = fuzz_random(32), .base = fuzz_random(32), .index = 4, .vector_index = -1};
     o->modrm = (uint8_t)((o->reg & 7) << 3 | (o->base & 7));
     int base = pick(b, true);
     unsigned form = fuzz_random(20);
+    if (want == WANT_MEMORY && form < 8)
+        form += 10;
+    if (want == WANT_THREAD_LOCAL)
+        form = 9;
     if (!vector_index && (form < 8 || base < 0)) {
         if (form >= 10) { /* no pointer left: the table */
             o->memory = true, o->label = LABEL_RELATIVE, o->displacement_bytes = 4;
@@ -342,12 +354,29 @@ static unsigned bit(unsigned number, unsigned which)
     return number >> which & 1;
 }
 
-static void draw_legacy(struct candidate *c, const struct fuzz_block *b)
+/* Prefixes that VEX and EVEX instructions may have as well. Returns whether fs is among them. */
+static bool put_prefixes(struct candidate *c, unsigned percent)
 {
+    static const uint8_t prefixes[] = {0x67, 0x67, 0x64, 0x64, 0x2e, 0x3e, 0x26, 0x36};
+    while (fuzz_random(100) < percent && c->length < 2)
+        put(c, prefixes[fuzz_random(sizeof prefixes)]);
+    c->thread_local = false; /* the last segment prefix counts */
+    for (unsigned i = 0; i < c->length; i++)
+        if (c->bytes[i] != 0x67)
+            c->thread_local = c->bytes[i] == 0x64;
+    return c->thread_local;
+}
+
+/* `locked`: with a lock prefix and a memory operand, as most such instructions have. */
+static void draw_legacy(struct candidate *c, const struct fuzz_block *b, bool locked)
+{
+    static const uint8_t prefixes[] = {0x66, 0x66, 0x66, 0xf2, 0xf3, 0xf3, 0xf0};
     struct operands o;
-    draw_operands(&o, b, false, false);
-    static const uint8_t prefixes[] = {0x66, 0x66, 0x66, 0xf2, 0xf3, 0xf3, 0xf0, 0x67, 0x2e, 0x3e};
-    while (fuzz_random(100) < 40 && c->length < 3)
+    bool local = put_prefixes(c, 12);
+    draw_operands(&o, b, false, local ? WANT_THREAD_LOCAL : locked ? WANT_MEMORY : WANT_ANY);
+    if (locked)
+        put(c, 0xf0);
+    while (fuzz_random(100) < 36 && c->length < 4)
         put(c, prefixes[fuzz_random(sizeof prefixes)]);
     unsigned rex = bit(o.reg, 3) << 2;
     if (o.memory)
@@ -365,15 +394,44 @@ static void draw_legacy(struct candidate *c, const struct fuzz_block *b)
     put_tail(c, &o);
 }
 
-static void draw_vex(struct candidate *c, const struct fuzz_block *b, bool gather)
+/* Bits and carries: popcnt and its like, movbe, crc32, adcx, adox; xadd, cmpxchg, shld, bts. */
+static void draw_bits(struct candidate *c, const struct fuzz_block *b)
 {
+    static const uint8_t two[] = {0xb8, 0xbc, 0xbd, 0xc0, 0xc1, 0xb0, 0xb1, 0xa4, 0xa5, 0xac, 0xad,
+                                  0xab, 0xb3, 0xbb, 0xba, 0xa3, 0xc8, 0xcf, 0xaf, 0xc7, 0xc3},
+                         three[] = {0xf0, 0xf1, 0xf6}, prefixes[] = {0x66, 0xf2, 0xf3, 0xf3};
     struct operands o;
-    draw_operands(&o, b, false, gather);
+    draw_operands(&o, b, false, WANT_ANY);
+    if (fuzz_random(2))
+        put(c, prefixes[fuzz_random(sizeof prefixes)]);
+    unsigned rex = bit(o.reg, 3) << 2 | (o.memory ? bit(o.index, 3) << 1 : 0) | bit(o.base, 3);
+    if (rex || fuzz_random(2))
+        put(c, 0x40 | rex | (fuzz_random(2) << 3));
+    put(c, 0x0f);
+    if (fuzz_random(4) == 0) {
+        put(c, 0x38);
+        put(c, three[fuzz_random(sizeof three)]);
+    } else {
+        put(c, two[fuzz_random(sizeof two)]);
+    }
+    put_tail(c, &o);
+}
+
+/* `bits`: andn, bextr, pdep and the like. */
+static void draw_vex(struct candidate *c, const struct fuzz_block *b, bool gather, bool bits)
+{
+    static const uint8_t bit_codes[] = {0xf2, 0xf3, 0xf5, 0xf6, 0xf7, 0xf0};
+    struct operands o;
+    bool local = put_prefixes(c, gather ? 0 : 6);
+    draw_operands(&o, b, false, gather ? WANT_VECTOR_INDEX : local ? WANT_THREAD_LOCAL : WANT_ANY);
+    unsigned code = bit_codes[fuzz_random(sizeof bit_codes)];
     unsigned vvvv = fuzz_random(3) == 0 ? 0 : fuzz_random(16), map = 1 + fuzz_random(3), pp = fuzz_random(4);
     if (gather)
         map = 2, pp = 1;
+    if (bits)
+        map = code == 0xf0 ? 3 : 2;
     unsigned x = o.memory ? bit(o.index, 3) : fuzz_random(2), long_form = map != 1 || x || bit(o.base, 3);
-    unsigned last = (~vvvv & 15) << 3 | fuzz_random(2) << 2 | pp;
+    unsigned last = (~vvvv & 15) << 3 | (bits ? 0 : fuzz_random(2) << 2) | pp;
     if (!long_form && fuzz_random(3)) {
         put(c, 0xc5);
         put(c, (!bit(o.reg, 3)) << 7 | last);
@@ -382,7 +440,7 @@ static void draw_vex(struct candidate *c, const struct fuzz_block *b, bool gathe
         put(c, (unsigned)!bit(o.reg, 3) << 7 | (unsigned)!x << 6 | (unsigned)!bit(o.base, 3) << 5 | map);
         put(c, fuzz_random(2) << 7 | last);
     }
-    put(c, gather ? 0x90 + fuzz_random(4) : fuzz_random(256));
+    put(c, gather ? 0x90 + fuzz_random(4) : bits ? code : fuzz_random(256));
     put_tail(c, &o);
     c->vector_index = o.vector_index;
 }
@@ -390,7 +448,8 @@ static void draw_vex(struct candidate *c, const struct fuzz_block *b, bool gathe
 static void draw_evex(struct candidate *c, const struct fuzz_block *b, bool gather)
 {
     struct operands o;
-    draw_operands(&o, b, true, gather);
+    bool local = put_prefixes(c, gather ? 0 : 6);
+    draw_operands(&o, b, true, gather ? WANT_VECTOR_INDEX : local ? WANT_THREAD_LOCAL : WANT_ANY);
     unsigned vvvv = fuzz_random(3) == 0 ? 0 : fuzz_random(32), map = 1 + fuzz_random(3), pp = fuzz_random(4);
     if (gather)
         map = 2, pp = 1, vvvv = 0;
@@ -422,12 +481,14 @@ void fuzz_instruction(struct fuzz_block *b)
     for (;;) {
         struct candidate c = {.vector_index = -1, .label_at = NOWHERE};
         unsigned kind = fuzz_random(100);
-        if (kind < 50)
-            draw_legacy(&c, b);
+        if (kind < 44)
+            draw_legacy(&c, b, kind < 5);
+        else if (kind < 49)
+            draw_bits(&c, b);
         else if (kind < 70)
-            draw_vex(&c, b, kind < 51);
+            draw_vex(&c, b, kind < 51, kind >= 67);
         else
-            draw_evex(&c, b, kind < 73);
+            draw_evex(&c, b, kind < 74);
         ZydisDecodedInstruction in;
         ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
         if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder(), c.bytes, 15, &in, ops)) || is_excluded(&in) ||
