@@ -8,7 +8,7 @@
 
 #define MS 1000000ull
 
-/* One function that the member holds in this epoch. */
+/* A stretch of the epoch in which the member watches a function. It may hold several of one function. */
 struct part {
     uint32_t function;      /* index in the manifest's order, which is by (object, offset) */
     uint32_t first, quanta; /* quanta == Q: always */
@@ -21,14 +21,16 @@ struct member__slice {
     struct wire_manifest_function *functions;
     uint32_t number;
     uint64_t epoch, quantum; /* of the moment last set */
-    struct part *parts;      /* by function */
+    struct part *parts;      /* by function, then first quantum */
     size_t part_count;
 };
 
 static int by_function(const void *left, const void *right)
 {
     const struct part *a = left, *b = right;
-    return a->function < b->function ? -1 : a->function > b->function;
+    if (a->function != b->function)
+        return a->function < b->function ? -1 : 1;
+    return a->first < b->first ? -1 : a->first > b->first;
 }
 
 /* Index of the first part at or behind `function`. */
@@ -56,11 +58,11 @@ static int divide(struct member__slice *s)
     uint64_t *tokens = calloc(n, sizeof *tokens);
     uint32_t *scratch = calloc(model_scratch_room(&task), sizeof *scratch);
     struct model_holding *holdings = NULL;
-    struct part *parts = calloc(n ? n : 1, sizeof *parts);
+    struct part *parts = NULL;
     int status = -1;
     task.relative = relative;
     task.tokens = tokens;
-    if (!relative || !load || !tokens || !scratch || !parts)
+    if (!relative || !load || !tokens || !scratch)
         goto out;
     for (size_t f = 0; f < n; f++) {
         relative[f] = (double)s->functions[f].cost;
@@ -80,10 +82,17 @@ static int divide(struct member__slice *s)
             break;
         room = made;
     }
+    size_t own = 0;
+    for (size_t f = 0; f < n; f++)
+        own += tokens[f] == (uint64_t)m->members * m->quanta;
+    for (size_t i = 0; i < made; i++)
+        own += holdings[i].member == slice;
+    parts = calloc(own ? own : 1, sizeof *parts);
+    if (!parts)
+        goto out;
     free(s->parts);
     s->parts = parts;
     s->part_count = 0;
-    parts = NULL;
     for (uint32_t f = 0; f < n; f++)
         if (tokens[f] == (uint64_t)m->members * m->quanta)
             s->parts[s->part_count++] = (struct part){f, 0, m->quanta};
@@ -99,7 +108,6 @@ out:
     free(tokens);
     free(scratch);
     free(holdings);
-    free(parts);
     return status;
 }
 
@@ -176,9 +184,9 @@ bool member__slice_watches(const struct member__slice *s, const uint8_t *build_i
         if (low == s->manifest.function_count || s->functions[low].object != o ||
             s->functions[low].offset != offset)
             continue;
-        size_t at = part_at(s, (uint32_t)low);
-        if (at < s->part_count && s->parts[at].function == low && holds_now(s, &s->parts[at]))
-            return true;
+        for (size_t at = part_at(s, (uint32_t)low); at < s->part_count && s->parts[at].function == low; at++)
+            if (holds_now(s, &s->parts[at]))
+                return true;
     }
     return false;
 }
@@ -213,15 +221,21 @@ bool member__slice_next(struct member__slice_part *part, uint32_t *at, const str
 {
     if (*at >= s->part_count)
         return false;
-    const struct part *p = &s->parts[(*at)++];
-    const struct wire_manifest_function *f = &s->functions[p->function];
+    uint32_t function = s->parts[*at].function;
+    uint64_t quanta = 0;
+    bool now = false;
+    for (; *at < s->part_count && s->parts[*at].function == function; ++*at) {
+        quanta += s->parts[*at].quanta;
+        now |= holds_now(s, &s->parts[*at]);
+    }
+    const struct wire_manifest_function *f = &s->functions[function];
     *part = (struct member__slice_part){.build_id = s->objects[f->object].build_id,
                                         .build_id_bytes = s->objects[f->object].build_id_bytes,
                                         .offset = f->offset,
                                         .name = f->name,
                                         .name_bytes = f->name_bytes,
-                                        .always = p->quanta == s->manifest.quanta,
-                                        .now = holds_now(s, p)};
+                                        .always = quanta == s->manifest.quanta,
+                                        .now = now};
     return true;
 }
 

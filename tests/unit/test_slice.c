@@ -18,9 +18,12 @@ static uint64_t tokens_of(int f)
     return f % 5 == 4 ? all : f == 7 ? 0 : (uint64_t)QUANTA * (uint64_t)(1 + f % 3);
 }
 
+static enum wire_manifest_assign assign;
+
 static size_t manifest(uint8_t *data, size_t room, uint32_t members)
 {
-    struct wire_manifest header = {.members = members,
+    struct wire_manifest header = {.assign = (uint8_t)assign,
+                                   .members = members,
                                    .quanta = QUANTA,
                                    .quantum_ms = QUANTUM_MS,
                                    .total = 100000,
@@ -72,6 +75,14 @@ static void together_they_cover(void **state)
     assert_false(member__slice_knows(slices[0], other, 20));
     for (int m = 0; m < MEMBERS; m++)
         member__slice_free(slices[m]);
+}
+
+/* Bidding cuts functions into several lots for one member. */
+static void together_they_cover_by_bids(void **state)
+{
+    assign = WIRE_MANIFEST_BID;
+    together_they_cover(state);
+    assign = WIRE_MANIFEST_CENTRAL;
 }
 
 /* Between the moments that are announced nothing changes. */
@@ -135,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(together_they_cover),
+        cmocka_unit_test(together_they_cover_by_bids),
         cmocka_unit_test(changes_are_announced),
         cmocka_unit_test(alone),
         cmocka_unit_test(refused),
