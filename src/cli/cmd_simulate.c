@@ -76,11 +76,24 @@ static struct report_table *make_table(const struct sim_result *result, struct r
     return table;
 }
 
+/* The claims beside what was found. */
+static void print_claims(FILE *file, const struct sim_result *result)
+{
+    static const struct report_column columns[] = {{"claim", false, 0}, {"here", false, 0}, {"", false, 0}};
+    struct report_table *table = report_table_new(columns, 3);
+    for (size_t i = 0; i < result->claim_count; i++) {
+        report_table_text(table, result->claims[i].claimed);
+        report_table_text(table, result->claims[i].found);
+        report_table_text(table, result->claims[i].holds ? "holds" : "**fails**");
+    }
+    report_table_write(file, table, REPORT_MARKDOWN);
+    report_table_free(table);
+}
+
 static void print_text(FILE *file, const struct sim_result *result, enum report_form form)
 {
     struct report_column columns[3 * SIM_COLUMNS_MAX];
     struct report_table *table = make_table(result, columns);
-    const char *bullet = form == REPORT_MARKDOWN ? "* " : "";
     fprintf(file,
             form == REPORT_MARKDOWN ? "# %s\n\n%s. Seed %" PRIu64 ", %" PRIu64 " replicates.\n\n"
                                     : "%s\n%s.\nSeed %" PRIu64 ", %" PRIu64 " replicates.\n\n",
@@ -88,9 +101,11 @@ static void print_text(FILE *file, const struct sim_result *result, enum report_
     report_table_write(file, table, form);
     report_table_free(table);
     fputc('\n', file);
-    for (size_t i = 0; i < result->claim_count; i++)
-        fprintf(file, "%s%s: %s\n", bullet, result->claims[i].holds ? "holds" : "FAILS",
-                result->claims[i].text);
+    if (form == REPORT_MARKDOWN)
+        print_claims(file, result);
+    for (size_t i = 0; form != REPORT_MARKDOWN && i < result->claim_count; i++)
+        fprintf(file, "%s: %s: %s\n", result->claims[i].holds ? "holds" : "FAILS", result->claims[i].claimed,
+                result->claims[i].found);
     for (unsigned i = 0; form == REPORT_MARKDOWN && i < result->plot_count; i++)
         fprintf(file, "\n![%s](%s-%s.svg)\n", result->plots[i].title, result->name, result->plots[i].name);
     if (form == REPORT_MARKDOWN && result->series_count)
@@ -123,8 +138,9 @@ static void print_json(const struct sim_result *result)
         json_array_append_new(rows, row);
     }
     for (size_t i = 0; i < result->claim_count; i++)
-        json_array_append_new(claims, json_pack("{s:s, s:b}", "claim", result->claims[i].text, "holds",
-                                                result->claims[i].holds));
+        json_array_append_new(claims,
+                              json_pack("{s:s, s:s, s:b}", "claim", result->claims[i].claimed, "found",
+                                        result->claims[i].found, "holds", result->claims[i].holds));
     json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "simulation", result->name, "setting",
                              result->setting, "seed", (json_int_t)result->seed, "replicates",
                              (json_int_t)result->replicates, "rows", rows, "claims", claims);
@@ -152,7 +168,8 @@ static bool same_group(const struct sim_result *result, const struct sim_plot *p
 
 static bool is_drawn(const struct sim_result *result, const struct sim_plot *plot, size_t row)
 {
-    const struct sim_cell *cell = &result->cells[row * result->column_count + (unsigned)plot->only];
+    unsigned column = plot->only < 0 ? 0 : (unsigned)plot->only;
+    const struct sim_cell *cell = &result->cells[row * result->column_count + column];
     return plot->only == 0 ||
            (plot->only_text ? strcmp(cell->text, plot->only_text) == 0 : cell->number == plot->only_number);
 }
@@ -249,7 +266,8 @@ static int draw(struct base_error *error, const struct sim_result *result, const
             (struct report_curve){.name = plot->limit_name, .count = 2, .x = points, .y = points + 2};
     }
     const struct report_plot picture = {.title = plot->title,
-                                        .x_label = result->columns[plot->x].title,
+                                        .x_label =
+                                            plot->x_label ? plot->x_label : result->columns[plot->x].title,
                                         .y_label = result->columns[plot->y].title,
                                         .x_log = plot->x_log,
                                         .y_log = plot->y_log,
@@ -289,6 +307,7 @@ static int write_series(struct base_error *error, const struct sim_result *resul
     const struct report_plot picture = {.title = result->series_title,
                                         .x_label = result->series_x,
                                         .y_label = result->series_y,
+                                        .x_log = result->series_x_log,
                                         .curves = curves,
                                         .curve_count = result->series_count};
     char path[4096];

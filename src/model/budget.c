@@ -38,3 +38,13 @@ double model_budget(double *share, uint32_t *order, const double *overhead, cons
     }
     return used;
 }
+
+bool model_admits(struct model_trust *trust, double cost, unsigned members)
+{
+    if (members >= trust->vouchers)
+        return true;
+    if (trust->spent + cost > trust->budget)
+        return false;
+    trust->spent += cost;
+    return true;
+}

@@ -271,6 +271,18 @@ bool model_holds(const struct model_holding *holding, uint32_t quantum, uint32_t
 double model_budget(double *share, uint32_t *order, const double *overhead, const double *value, size_t n,
                     double budget, double at_least);
 
+/* ---- trust: what false alerts may cost ---- */
+
+/* Vaccines on one member's word may cost so much of the run time together; what `vouchers` members vouch for, anything. */
+struct model_trust {
+    double budget; /* fraction of the run time: eps of a member's slice */
+    double spent;  /* so far */
+    unsigned vouchers;
+};
+/* Whether a vaccine goes out. Returns true, and what it costs is spent unless it is vouched for. In: cost of watching the
+   function always, fraction of the run time; members: distinct ones that reported it. */
+bool model_admits(struct model_trust *trust, double cost, unsigned members);
+
 /* Weighted mean of the shares: the P that the shares give when faults fall in proportion to `value`.
    Returns 0..1 (1 when all values are 0). Source: AC §2 eq. 3. */
 double model_p_first(const double *share, const double *value, size_t n);

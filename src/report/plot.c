@@ -34,12 +34,14 @@ static void put_setting(struct base_text *script, const char *what, const char *
     base_text_puts(script, "\n");
 }
 
-static void put_data(struct base_text *script, size_t index, const struct report_curve *curve)
+static void put_data(struct base_text *script, size_t index, const struct report_curve *curve, bool y_log)
 {
     base_text_printf(script, "$curve%zu << EOD\n", index);
     for (size_t i = 0; i < curve->count; i++) {
         double low = curve->low ? curve->low[i] : curve->y[i],
                high = curve->high ? curve->high[i] : curve->y[i];
+        if (y_log && low <= 0)
+            low = curve->y[i]; /* has no place on the axis */
         if (isfinite(curve->x[i]) && isfinite(curve->y[i]) && isfinite(low) && isfinite(high))
             base_text_printf(script, "%.15g %.15g %.15g %.15g\n", curve->x[i], curve->y[i], low, high);
     }
@@ -48,11 +50,13 @@ static void put_data(struct base_text *script, size_t index, const struct report
 
 static void put_curve(struct base_text *script, size_t index, const struct report_curve *curve)
 {
-    const char *style = curve->points ? "points pt 7 ps 0.6" : "lines lw 2";
+    const char *style = curve->points       ? "points pt 6 ps 1.5 lw 2"
+                        : curve->count < 20 ? "linespoints lw 2 pt 7 ps 0.5"
+                                            : "lines lw 2";
     if (curve->low && curve->high)
-        base_text_printf(script, "%s$curve%zu using 1:2:3:4 with yerrorbars pt 0 lc %zu notitle",
+        base_text_printf(script, "%s$curve%zu using 1:2:3:4 with yerrorbars pt 0 lt %zu dt 1 notitle",
                          index ? ", " : "plot ", index, index + 1);
-    base_text_printf(script, "%s$curve%zu using 1:2 with %s lc %zu title ",
+    base_text_printf(script, "%s$curve%zu using 1:2 with %s lt %zu title ",
                      index || (curve->low && curve->high) ? ", " : "plot ", index, style, index + 1);
     put_quoted(script, curve->name);
 }
@@ -62,19 +66,30 @@ static void write_script(struct base_text *script, const struct report_plot *plo
 {
     base_text_puts(script, "set encoding utf8\n");
     base_text_puts(script,
-                   svg ? "set terminal svg size 800,500 noenhanced background 'white' font 'sans,14'\n"
-                       : "set terminal pngcairo size 1200,750 noenhanced font 'sans,14'\n");
+                   svg ? "set terminal svg size 900,500 noenhanced background 'white' font 'sans,14'\n"
+                       : "set terminal pngcairo size 1350,750 noenhanced font 'sans,14'\n");
     put_setting(script, "output", picture);
     put_setting(script, "title", plot->title);
     put_setting(script, "xlabel", plot->x_label);
     put_setting(script, "ylabel", plot->y_label);
-    base_text_puts(script, "set grid\nset key outside below\n");
+    base_text_puts(
+        script,
+        "set grid\nset border 3\nset tics nomirror\nset key outside right top vertical Left reverse\n");
+    /* Told apart by those who see few colours, and on white paper. */
+    static const char *const colours[] = {"0072b2", "d55e00", "009e73", "cc79a7",
+                                          "56b4e9", "a6761d", "666666", "000000"};
+    enum { COLOURS = sizeof colours / sizeof *colours };
+    for (unsigned i = 0; i < 3 * COLOURS; i++)
+        base_text_printf(script, "set linetype %u lc rgb '#%s' dt %u\n", i + 1, colours[i % COLOURS],
+                         i / COLOURS + 1);
+    if (plot->curve_count < 2)
+        base_text_puts(script, "unset key\n");
     if (plot->x_log)
         base_text_puts(script, "set logscale x\n");
     if (plot->y_log)
         base_text_puts(script, "set logscale y\n");
     for (size_t i = 0; i < plot->curve_count; i++)
-        put_data(script, i, &plot->curves[i]);
+        put_data(script, i, &plot->curves[i], plot->y_log);
     for (size_t i = 0; i < plot->curve_count; i++)
         put_curve(script, i, &plot->curves[i]);
     base_text_puts(script, "\n");

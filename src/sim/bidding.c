@@ -397,22 +397,19 @@ int sim_bidding(struct base_error *error, struct sim_result *result, const struc
             for (int k = 0; k < MEASURES; k++)
                 row[2 + k] = sim_mean(samples[k], options->replicates);
         }
-    sim_result_claim(
-        result, worst[FAIRNESS] <= 1 && worst[ROUNDS] <= 3,
-        "eps = 1 percent in at most 3 rounds, whatever goes wrong: at worst %.2f percent, %g rounds",
-        worst[FAIRNESS], worst[ROUNDS]);
+    sim_result_claim(result, worst[FAIRNESS] <= 1 && worst[ROUNDS] <= 3,
+                     "loads within eps = 1% of W/N (AC appendix A) in at most 3 rounds",
+                     "at worst %.2f%%, %g rounds, whatever goes wrong", worst[FAIRNESS], worst[ROUNDS]);
     sim_result_claim(
         result, busiest <= 32,
-        "at most 32 messages sent by a member in an epoch, 5 percent of messages lost and 1 percent of members "
-        "dying: at worst %g (when the network falls apart for a round: %g)",
-        busiest, worst[MOST]);
+        "at most 32 messages sent by a member in an epoch, 5% of messages lost and 1% of members dying",
+        "at worst %g (when the network falls apart for a round: %g)", busiest, worst[MOST]);
+    sim_result_claim(result, least == 100, "all demand met with 5% of messages lost and 1% of members dying",
+                     "at worst %.4f%%", least);
     sim_result_claim(
-        result, least == 100,
-        "all demand met with 5 percent of messages lost and 1 percent of members dying: at worst %.4f percent",
-        least);
-    sim_result_claim(result, worst[GREEDY] <= 101,
-                     "who bids for everything gets what the table gives it: at most %.2f percent of W/N",
-                     worst[GREEDY]);
+        result, worst[GREEDY] <= 101,
+        "nobody accumulates more tokens than eps allows (AC appendix A), not even who bids for everything",
+        "at most %.2f%% of W/N", worst[GREEDY]);
     for (int k = 0; k < MEASURES; k++)
         free(samples[k]);
     return 0;

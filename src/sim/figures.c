@@ -41,11 +41,25 @@ int sim_table2(struct base_error *error, struct sim_result *result, const struct
         memcpy(sim_result_row(result), row, sizeof row);
         same &= share == paper_share[f] && relative[f] == f + 1;
     }
+    result->series_name = "weights";
+    result->series_title = "Table 2: weights v r by the functions' risk";
+    result->series_x = "alpha";
+    result->series_y = "v r, work units";
+    for (int f = 0; f < 3; f++) {
+        struct sim_series *series = sim_result_series(result, 10, "%s", names[f]);
+        for (int i = 0; i < 10; i++) {
+            const double v[] = {i + 1, i + 1, i + 1};
+            double weights[3];
+            model_work(NULL, weights, cost, v, 3, unit);
+            series->x[i] = i + 1;
+            series->y[i] = sim_number(weights[f]);
+        }
+    }
     snprintf(result->setting, sizeof result->setting,
              "x = 100, 200, 300; Z = %g; alpha_1 = alpha_2 = alpha_3 = %g; W = %g", unit, alpha, work);
-    sim_result_claim(
-        result, same,
-        "T = 600, C = 16, 33, 50, r = 1, 2, 3 and weights alpha, 2 alpha, 3 alpha, as in Table 2");
+    sim_result_claim(result, same,
+                     "Table 2: T = 600, C = 16, 33, 50, r = 1, 2, 3, weights alpha, 2 alpha, 3 alpha",
+                     "T = %.0f, r = %g, %g, %g", total, relative[0], relative[1], relative[2]);
     return 0;
 }
 
@@ -129,6 +143,7 @@ int sim_table1(struct base_error *error, struct sim_result *result, const struct
         n, 100 * share, alpha, weighted, (unsigned long long)options->replicates);
     uint64_t *tokens = sim_allocate(n, sizeof *tokens);
     bool same = true, inside = true;
+    double found[ROWS], least = INFINITY, most = 0;
     for (uint64_t i = 0; i < ROWS; i++) {
         double members = model_members(weighted, slices[i]), p = 0;
         uint32_t count = (uint32_t)fmin(members, MODEL_MEMBERS_MAX);
@@ -147,14 +162,22 @@ int sim_table1(struct base_error *error, struct sim_result *result, const struct
             sim_number(p),         simulated,           sim_number(100 * division.unfairness)};
         memcpy(sim_result_row(result), row, sizeof row);
         sim_division_free(&division);
+        found[i] = members;
+        least = fmin(least, p);
+        most = fmax(most, p);
         same &= members == paper[i];
         /* Six intervals of 95 percent: one and a half times as wide, one in 300 runs would leave them by chance. */
         inside &= p >= simulated.number - 1.5 * (simulated.number - simulated.low) &&
                   p <= simulated.number + 1.5 * (simulated.high - simulated.number);
         sim_step(options, i + 1, ROWS);
     }
-    sim_result_claim(result, same, "members are those of Table 1: 15, 30, 635, 1135, 3973, 15893");
-    sim_result_claim(result, inside, "detected faults agree with eq. 3: P is the slice size");
+    sim_result_claim(result, same, "Table 1: slices need 15, 30, 635, 1135, 3973, 15893 members",
+                     "%.0f, %.0f, %.0f, %.0f, %.0f, %.0f", found[0], found[1], found[2], found[3], found[4],
+                     found[5]);
+    sim_result_claim(result, inside,
+                     "eq. 3: uniform slices of s percent detect s percent of first occurrences",
+                     "%.4g%% to %.4g%% expected and inside the intervals of %llu faults each", 100 * least,
+                     100 * most, (unsigned long long)options->replicates);
     free(tokens);
     sim_program_free(&program);
     return 0;
@@ -258,14 +281,12 @@ int sim_figure1(struct base_error *error, struct sim_result *result, const struc
                 highest = fmax(highest, ratio);
             }
         }
-    sim_result_claim(
-        result, worst < 0.02,
-        "smaller workloads show the same relationship with lower totals: the slopes of log W over log n at work "
-        "levels 50 and 50000 differ by at most %.3f",
-        worst);
+    sim_result_claim(result, worst < 0.02,
+                     "Figure 1: smaller workloads show the same relationship with lower total cost",
+                     "slopes of log W over log n at work levels 50 and 50000 differ by at most %.3f", worst);
     sim_result_claim(result, highest < 0.95 || lowest > 1.05 || highest / lowest > 1.1,
-                     "the choice of policy shifts the curve: exp gives %.2f to %.2f times the work of flat",
-                     lowest, highest);
+                     "Figure 1: the choice of policy shifts the curve",
+                     "exp gives %.2f to %.2f times the work of flat", lowest, highest);
     for (int k = 0; k < 2; k++)
         free(samples[k]);
     return 0;
@@ -342,10 +363,10 @@ int sim_figure2(struct base_error *error, struct sim_result *result, const struc
         "%zu functions, alpha = %g, slices of %g percent; performance when the community keeps the %.0f members of 25 "
         "percent: user code is %.1f percent of a request, supervised code runs %g times as long",
         n, alpha, slice, first_members, 100 * user, slowdown);
-    sim_result_claim(result, bend[0] < 0.01,
-                     "members grow linearly with the code at risk (bend %.2f%% of the range)", 100 * bend[0]);
-    sim_result_claim(result, bend[1] < 0.02, "the effect on performance is linear (bend %.2f%% of the range)",
-                     100 * bend[1]);
+    sim_result_claim(result, bend[0] < 0.01, "Figure 2: members grow linearly with the share of code at risk",
+                     "bend of %.2f%% of the range", 100 * bend[0]);
+    sim_result_claim(result, bend[1] < 0.02, "Figure 2: the effect on performance is linear",
+                     "bend of %.2f%% of the range", 100 * bend[1]);
     for (int k = 0; k < 3; k++)
         free(samples[k]);
     return 0;
@@ -398,12 +419,31 @@ int sim_apache_like(struct base_error *error, struct sim_result *result, const s
                                        sim_range(samples[k + 2], options->replicates)};
         memcpy(sim_result_row(result), row, sizeof row);
         sim_result_claim(result, n != 200 || (paper[k] >= row[1].low && paper[k] <= row[1].high),
-                         "the paper's W = %.0f lies in the range of 95 percent of the seeds: %.0f to %.0f",
-                         paper[k], row[1].low, row[1].high);
+                         k ? "section 2: W = 16897 with risk flat" : "section 2: W = 2020 without risk",
+                         "95%% of the seeds give %.0f to %.0f", row[1].low, row[1].high);
+    }
+    /* How the seeds spread: part of them with at most so much work. The samples are in order by now. */
+    result->series_name = "seeds";
+    result->series_title = "W of an Apache-like application: part of seeds with at most so much";
+    result->series_x = "W, work units";
+    result->series_y = "% of seeds";
+    result->series_x_log = true;
+    enum { STEPS = 100 };
+    for (int k = 0; k < 2; k++) {
+        struct sim_series *series = sim_result_series(result, STEPS, k ? "flat" : "none");
+        struct sim_series *mark =
+            sim_result_series(result, 2, k ? "paper, flat: 16897" : "paper, none: 2020");
+        for (int i = 0; i < STEPS; i++) {
+            series->x[i] = samples[k][(size_t)((double)i / STEPS * (double)options->replicates)];
+            series->y[i] = sim_number(100.0 * i / STEPS);
+        }
+        mark->x[0] = mark->x[1] = paper[k];
+        mark->y[0] = sim_number(0);
+        mark->y[1] = sim_number(100);
     }
     struct sim_cell factor = sim_mean(ratio, options->replicates);
     sim_result_claim(result, fabs(factor.number - 16897.0 / 2020) < 0.01 || alpha != 10,
-                     "risk multiplies W by %.3f; the paper's figures by %.3f", factor.number, 16897.0 / 2020);
+                     "section 2: risk multiplies W by 16897 / 2020 = 8.365", "by %.3f", factor.number);
     for (int k = 0; k < 4; k++)
         free(samples[k]);
     free(ratio);

@@ -70,9 +70,13 @@ void sim_program_make(struct sim_program *p, struct core_rng *rng, size_t count,
     p->risk = sim_allocate(count, sizeof *p->risk);
     p->distance = sim_allocate(count, sizeof *p->distance);
     for (size_t f = 0; f < count; f++) {
-        p->cost[f] = fmax(1, round(draw(rng, shape, level)));
+        p->cost[f] = draw(rng, shape, level);
         p->risk[f] = 1;
     }
+    /* The mean of so skewed a draw says little about the next one: the level is what the program's functions have on average. */
+    double scale = shape == SIM_SKEW ? level * (double)count / model_total(p->cost, count) : 1;
+    for (size_t f = 0; f < count; f++)
+        p->cost[f] = fmax(1, round(p->cost[f] * scale));
     make_distances(p, rng);
 }
 

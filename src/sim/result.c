@@ -59,7 +59,7 @@ struct sim_cell *sim_result_row(struct sim_result *result)
     return row;
 }
 
-void sim_result_claim(struct sim_result *result, bool holds, const char *format, ...)
+void sim_result_claim(struct sim_result *result, bool holds, const char *claimed, const char *format, ...)
 {
     result->claims = reallocarray(result->claims, result->claim_count + 1, sizeof *result->claims);
     if (!result->claims)
@@ -67,7 +67,8 @@ void sim_result_claim(struct sim_result *result, bool holds, const char *format,
     struct sim_claim *claim = &result->claims[result->claim_count++];
     va_list args;
     va_start(args, format);
-    vsnprintf(claim->text, sizeof claim->text, format, args);
+    claim->claimed = claimed;
+    vsnprintf(claim->found, sizeof claim->found, format, args);
     va_end(args);
     claim->holds = holds;
 }

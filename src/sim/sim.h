@@ -25,8 +25,10 @@ struct sim_cell {
     const char *text;         /* static */
 };
 
+/* What the paper or the design says, and what the simulation found. */
 struct sim_claim {
-    char text[320];
+    const char *claimed;
+    char found[256];
     bool holds;
 };
 
@@ -36,9 +38,11 @@ enum { SIM_PLOTS_MAX = 6, SIM_SERIES_MAX = 8 };
 struct sim_plot {
     const char *name, *title; /* the file's name is the simulation's and this one */
     int x, y;                 /* columns */
+    const char *x_label;      /* NULL: the column's title */
     int group[2];             /* columns whose texts or numbers tell curves apart, -1: none */
     bool x_log, y_log;
-    int only; /* > 0: rows alone whose cell in this column is `only_text`, or `only_number` when that is NULL */
+    int only; /* not 0: rows alone whose cell in this column (-1: the first) is `only_text`, or `only_number` when that is
+                 NULL */
     const char *only_text;
     double only_number;
     double limit; /* a line across, named `limit_name`; NULL: none */
@@ -67,6 +71,7 @@ struct sim_result {
     struct sim_plot plots[SIM_PLOTS_MAX];
     unsigned plot_count;
     const char *series_name, *series_title, *series_x, *series_y; /* NULL: no series */
+    bool series_x_log;
     struct sim_series series[SIM_SERIES_MAX];
     unsigned series_count;
     uint64_t seed, replicates;
