@@ -68,37 +68,6 @@ static bool equal(const char *a, const char *b)
     return *a == *b;
 }
 
-/* The short cuts of intrinsic_fast.S. */
-extern uint8_t stem_fast_memcpy[], stem_fast_memmove[], stem_fast_memset[], stem_fast_memcmp[];
-uintptr_t stem_fast_long_memcpy, stem_fast_long_memmove, stem_fast_long_memset, stem_fast_long_memcmp;
-uintptr_t stem_fast_real_memcpy, stem_fast_real_memmove, stem_fast_real_memset, stem_fast_real_memcmp;
-uint8_t stem_fast_logs;
-
-static const struct {
-    const char *name;
-    const uint8_t *entry;
-    uintptr_t *long_way, *real;
-} fast[] = {
-    {"memcpy", stem_fast_memcpy, &stem_fast_long_memcpy, &stem_fast_real_memcpy},
-    {"memmove", stem_fast_memmove, &stem_fast_long_memmove, &stem_fast_real_memmove},
-    {"memset", stem_fast_memset, &stem_fast_long_memset, &stem_fast_real_memset},
-    {"memcmp", stem_fast_memcmp, &stem_fast_long_memcmp, &stem_fast_real_memcmp},
-};
-
-/* The entry that a call of this function takes: the short cut where there is one and shadow memory to look at. */
-static uintptr_t entry_of(unsigned index)
-{
-    uintptr_t entry = (uintptr_t)stem_intrinsic_entries + (size_t)index * ENTRY_BYTES;
-    for (unsigned i = 0; i < sizeof fast / sizeof *fast && stem_shadow_base; i++)
-        if (equal(fast[i].name, table[index].name)) {
-            *fast[i].long_way = entry;
-            *fast[i].real = targets[index];
-            stem_fast_logs = stem_control->config.mode == WIRE_MODE_FULL;
-            return (uintptr_t)fast[i].entry;
-        }
-    return entry;
-}
-
 /* Translator lock held, as the caller translates. */
 enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol)
 {
@@ -115,7 +84,8 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol)
     }
     if (targets[i] == NOT_LIBCS)
         return STEM_CALLEE_PLAIN;
-    thunk->v = entry_of(i);
+    thunk->v = stem_fast_entry(table[i].name, (uintptr_t)stem_intrinsic_entries + (size_t)i * ENTRY_BYTES,
+                               targets[i]);
     return STEM_CALLEE_CHECKED;
 }
 

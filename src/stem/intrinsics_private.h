@@ -66,6 +66,12 @@ size_t stem_scan_find(uintptr_t p, uint8_t c, size_t limit, bool stop_at_nul);
 size_t stem_scan_number(uintptr_t p, unsigned base);
 size_t stem_scan_compare(uintptr_t a, uintptr_t b, size_t limit, unsigned size, bool text, bool fold);
 
+/* ---- intrinsics_fast.c ---- */
+
+/* Where calls of this function, whose checked entry and real code are given, best go: to its short cut, if it has one.
+   Translator lock held. */
+uintptr_t stem_fast_entry(const char *name, uintptr_t long_way, uintptr_t real);
+
 /* ---- intrinsics_format.c ---- */
 
 /* Checks the strings that a printf call reads. `list`: the values are in a va_list behind the format. */

@@ -41,6 +41,8 @@ static volatile struct {
     size_t bytes;
 } logged;
 static volatile unsigned compensated[8];
+static sigjmp_buf out;
+static bool leave_at_fault;
 static volatile uintptr_t compensation;
 
 bool stem_armed(void);
@@ -59,6 +61,10 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
     fault.bad = bad;
     fault.function = function;
     fault.count++;
+    if (leave_at_fault) {
+        stem_thread.call = 0;
+        siglongjmp(out, 2);
+    }
 }
 
 void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function)
@@ -460,7 +466,6 @@ static void descriptors(void **state)
 
 /* ---- missing memory ---- */
 
-static sigjmp_buf out;
 static volatile uint64_t blamed;
 
 extern uint8_t stem_fast_begin[], stem_fast_end[];
@@ -513,6 +518,194 @@ static void missing(void **state)
     sigaction(SIGBUS, &before[1], NULL);
     munmap(page, 4096);
     good();
+}
+
+/* ---- short cuts ---- */
+
+static const char *const short_cuts[] = {
+#define SHORT_CUT(name) #name,
+#include "stem/intrinsics_fast.def"
+};
+enum { SHORT_CUTS = sizeof short_cuts / sizeof *short_cuts };
+
+static uint64_t random_state = 20051;
+
+static size_t below(size_t bound)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % bound;
+}
+
+static void *entry_without(const char *name, uint32_t knobs)
+{
+    stem_control->config.knobs = knobs;
+    void *code = entry(name);
+    stem_control->config.knobs = 0;
+    return code;
+}
+
+enum { ARENA = 4096 };
+struct outcome {
+    uint64_t result;
+    unsigned faults;
+    uintptr_t bad;
+    bool is_write;
+    uintptr_t logged;
+    size_t logged_bytes;
+    char memory[2][ARENA];
+};
+
+/* One call, with the two texts as given; what it wrote and reported. */
+static void observe(struct outcome *outcome, void *code, char *const text[2], const char (*was)[ARENA],
+                    const size_t room[2], const uint64_t arg[4])
+{
+    for (int i = 0; i < 2; i++)
+        memcpy(text[i], was[i], room[i]);
+    fault.count = 0;
+    fault.bad = 0;
+    logged.address = logged.bytes = 0;
+    uint64_t (*call)(uint64_t, uint64_t, uint64_t, uint64_t) =
+        (uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t))(uintptr_t)code;
+    volatile uint64_t result;
+    leave_at_fault = true;
+    int left = sigsetjmp(out, 1);
+    if (left)
+        result = (uint64_t)left;
+    else
+        result = call(arg[0], arg[1], arg[2], arg[3]);
+    leave_at_fault = false;
+    *outcome = (struct outcome){.result = result,
+                                .faults = fault.count,
+                                .bad = fault.bad,
+                                .is_write = fault.is_write,
+                                .logged = logged.bytes ? logged.address : 0,
+                                .logged_bytes = logged.bytes};
+    for (int i = 0; i < 2; i++)
+        memcpy(outcome->memory[i], text[i], room[i]);
+    fault.count = 0;
+}
+
+static bool compares(const char *name)
+{
+    return strstr(name, "cmp") || strcmp(name, "strcoll") == 0;
+}
+
+static bool returns_int(const char *name)
+{
+    return compares(name) || strncmp(name, "atoi", 4) == 0;
+}
+
+static bool finds(const char *name)
+{
+    return strstr(name, "chr") || strstr(name, "index");
+}
+
+/* Each short cut against its own long way, on random texts in blocks of exact size: same result, same report, same memory. */
+static void short_and_long(void **state)
+{
+    (void)state;
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO}, before[2];
+    static char was[2][ARENA];
+    static struct outcome fast, slow;
+    sigaction(SIGSEGV, &action, &before[0]);
+    sigaction(SIGBUS, &action, &before[1]);
+    char *edge = mmap(NULL, 4 * ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(edge + ARENA, ARENA);
+    munmap(edge + 3 * ARENA, ARENA);
+    for (volatile unsigned turn = 0; turn < 40000; turn++) {
+        const char *name = short_cuts[turn % SHORT_CUTS];
+        void *code[2] = {entry_without(name, 0), entry_without(name, 1u << CORE_KNOB_NO_SHORT_CUTS)};
+        assert_ptr_not_equal(code[0], code[1]);
+        size_t most = below(8) ? 80 : 1500, bytes[2];
+        char *text[2], *block[2] = {NULL, NULL};
+        char letters = (char)(1 + below(3));
+        for (int i = 0; i < 2; i++) {
+            bytes[i] = 1 + below(most);
+            text[i] = below(3) ? (block[i] = room(bytes[i])) : edge + (2 * i + 1) * ARENA - bytes[i];
+            for (size_t k = 0; k < bytes[i]; k++)
+                was[i][k] = (char)(strstr(name, "to") ? '0' : 'a' + below(letters));
+            /* Mostly there is an end somewhere, and often it is the last byte. */
+            if (below(8))
+                was[i][below(2) ? bytes[i] - 1 : below(bytes[i])] = 0;
+        }
+        if (compares(name) && below(2)) { /* equal for a while */
+            size_t same = bytes[0] < bytes[1] ? bytes[0] : bytes[1];
+            memcpy(was[1], was[0], same - below(same));
+        }
+        uint64_t arg[4] = {(uintptr_t)text[0], (uintptr_t)text[1], 0, 0};
+        if (below(4) == 0) /* not only from a block's beginning */
+            arg[0] += below(bytes[0] < 40 ? bytes[0] : 40);
+        if (below(4) == 0)
+            arg[1] += below(bytes[1] < 40 ? bytes[1] : 40);
+        size_t least = bytes[0] < bytes[1] ? bytes[0] : bytes[1];
+        arg[2] = below(16) ? below(least + 2) : below(2) ? SIZE_MAX : 0;
+        arg[3] = below(8) ? SIZE_MAX : arg[2] - below(2);
+        if (strncmp(name, "strto", 5) == 0) {
+            arg[1] = below(2) ? 0 : arg[1];
+            arg[2] = 10;
+        } else if (strncmp(name, "__st", 4) == 0) {
+            arg[2] = below(8) ? SIZE_MAX : arg[2];
+        } else if (finds(name)) {
+            arg[1] = below(4) ? 'a' + below(4) : 0;
+        } else if (strcmp(name, "memset") == 0 || strcmp(name, "__memset_chk") == 0) {
+            arg[1] = 'M';
+        } else if (strcmp(name, "strnlen") == 0) {
+            arg[1] = arg[2];
+        }
+        observe(&slow, code[1], text, was, bytes, arg);
+        observe(&fast, code[0], text, was, bytes, arg);
+        if (returns_int(name)) { /* the sign is what is promised */
+            slow.result = (uint64_t)(((int32_t)slow.result > 0) - ((int32_t)slow.result < 0));
+            fast.result = (uint64_t)(((int32_t)fast.result > 0) - ((int32_t)fast.result < 0));
+        }
+        if (memcmp(&slow, &fast, sizeof slow))
+            fail_msg("%s(%p, %p, %#lx, %#lx), blocks %p of %zu and %p of %zu: short %#lx, %u faults at %#lx, "
+                     "long %#lx, %u at %#lx; logged %#lx %zu and %#lx %zu",
+                     name, (void *)arg[0], (void *)arg[1], arg[2], arg[3], (void *)text[0], bytes[0],
+                     (void *)text[1], bytes[1], fast.result, fast.faults, fast.bad, slow.result, slow.faults,
+                     slow.bad, fast.logged, fast.logged_bytes, slow.logged, slow.logged_bytes);
+        free(block[0]);
+        free(block[1]);
+    }
+    sigaction(SIGSEGV, &before[0], NULL);
+    sigaction(SIGBUS, &before[1], NULL);
+    munmap(edge, 3 * ARENA);
+    stem_thread.call = 0;
+}
+
+/* What short cuts log, walked back, gives the old bytes; the ring wraps many times meanwhile. */
+static void short_logs(void **state)
+{
+    (void)state;
+    enum { RING = 1 << 16 };
+    uint8_t *whole =
+        mmap(NULL, 3 * RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *ring = (uint8_t *)(((uintptr_t)whole + RING - 1) & ~(uintptr_t)(RING - 1));
+    stem_thread.ring = stem_thread.ring_base = (uintptr_t)ring;
+    char *block = room(64), old[64];
+    for (unsigned turn = 0; turn < 20000; turn++) {
+        size_t from = below(64), bytes = 1 + below(64 - from);
+        for (size_t i = 0; i < 64; i++)
+            old[i] = block[i] = (char)below(256);
+        uint64_t start = stem_thread.ring;
+        CALL(memset, block + from, 'X', bytes);
+        good();
+        for (uint64_t p = stem_thread.ring; p != start;) {
+            /* Behind the ring lies its first page once more; here it is only memory. */
+            p = (p & ~(uint64_t)(RING - 1)) | ((p - 16) & (RING - 1));
+            const uint64_t *e = (uint64_t *)(p < start ? p + RING : p);
+            unsigned code = e[1] & 7;
+            assert_in_range(code, 1, 4);
+            memcpy((void *)(e[1] >> 3), e, 1u << (code - 1));
+        }
+        assert_memory_equal(block, old, 64);
+        assert_true(stem_thread.ring - stem_thread.ring_base < RING);
+    }
+    stem_thread.ring = stem_thread.ring_base = 0;
+    munmap(whole, 3 * RING);
+    free(block);
 }
 
 /* ---- registers ---- */
@@ -573,11 +766,12 @@ int main(void)
     stem_control->config.mode = WIRE_MODE_FULL;
     stem_heap_arm();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(memory, forget),    cmocka_unit_test_setup(strings, forget),
-        cmocka_unit_test_setup(wide, forget),      cmocka_unit_test_setup(formats, forget),
-        cmocka_unit_test_setup(heap, forget),      cmocka_unit_test_setup(descriptors, forget),
-        cmocka_unit_test_setup(registers, forget), cmocka_unit_test_setup(names, forget),
-        cmocka_unit_test_setup(missing, forget),
+        cmocka_unit_test_setup(memory, forget),     cmocka_unit_test_setup(strings, forget),
+        cmocka_unit_test_setup(wide, forget),       cmocka_unit_test_setup(formats, forget),
+        cmocka_unit_test_setup(heap, forget),       cmocka_unit_test_setup(descriptors, forget),
+        cmocka_unit_test_setup(registers, forget),  cmocka_unit_test_setup(names, forget),
+        cmocka_unit_test_setup(missing, forget),    cmocka_unit_test_setup(short_and_long, forget),
+        cmocka_unit_test_setup(short_logs, forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
