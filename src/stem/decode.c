@@ -253,7 +253,7 @@ static void take_memory(struct stem_insn *insn, const ZydisDecodedInstruction *i
 /* [eip + disp] becomes [disp32] with an address-size prefix, in an encoding one byte longer, in which the X bit counts. */
 static void take_eip(struct stem_insn *insn, const ZydisDecodedInstruction *in, const ZydisDecodedOperand *op)
 {
-    bool x = in->raw.rex.X ||
+    bool x = (in->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && in->raw.rex.X) ||
              (in->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && in->raw.vex.size == 3 && !in->raw.vex.X) ||
              (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && !in->raw.evex.X);
     bool longer = in->length < ZYDIS_MAX_INSTRUCTION_LENGTH && in->raw.disp.size == 32 && !x &&

@@ -147,10 +147,15 @@ struct stem_function {
     bool hooked;     /* pools.c stands before its gate: no call may go round it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
-    const uint8_t *linked;          /* its translation, for direct calls; NULL: none yet */
-    struct stem_link *links;        /* calls to be led there */
-    int32_t *gate_monitor;          /* aligned rel32 of its jump to the monitored translation */
-    const uint8_t *gate_native;     /* its native way */
+    const uint8_t *linked;      /* its translation, for direct calls; NULL: none yet */
+    struct stem_link *links;    /* calls to be led there */
+    int32_t *gate_monitor;      /* aligned rel32 of its jump to the monitored translation */
+    const uint8_t *gate_native; /* its native way: */
+    struct {
+        uint8_t gate,
+            entry; /* where an instruction stands in the gate, and where it stood behind the entry */
+    } moved[6];    /* those that the patch displaced, and the jump back behind them */
+    uint8_t moved_count;
     uint8_t *gate;                  /* entry of the gate: level test */
     uint8_t *gate_cached[FLAVOURS]; /* its tail that goes to the cache whatever the level */
     core_cache_pc *slot[FLAVOURS];  /* where that tail jumps: translator stub, then translated code */

@@ -341,7 +341,10 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     p += 4;
     f->gate_native = p;
     bool falls_through = true;
+    f->moved_count = 0;
     for (unsigned i = 0; i < count; i++) {
+        f->moved[f->moved_count].gate = (uint8_t)(p - f->gate_native);
+        f->moved[f->moved_count++].entry = (uint8_t)(insns[i].offset - f->offset);
         if (!relocate(&p, &insns[i], entry + (insns[i].offset - f->offset), o)) {
             /* The gate stays unfinished: nobody may be led to it. */
             f->refusal = CORE_REFUSAL_NO_ROOM;
@@ -354,6 +357,8 @@ static bool patch(struct stem_object *o, struct stem_function *f)
                         insns[i].kind != INSN_CALL && insns[i].kind != INSN_JUMP_INDIRECT &&
                         insns[i].kind != INSN_TRAP;
     }
+    f->moved[f->moved_count].gate = (uint8_t)(p - f->gate_native);
+    f->moved[f->moved_count++].entry = (uint8_t)covered;
     if (falls_through)
         stem_emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
     stem_emit_rel32((uint8_t *)f->gate_monitor, p, 0);

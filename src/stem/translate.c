@@ -307,7 +307,7 @@ const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uin
     return low ? &t->map[low - 1] : NULL;
 }
 
-/* A pc inside a gate stands for the entry it was reached from. */
+/* A pc inside a gate stands for the entry it was reached from, or for the displaced instruction. */
 static uintptr_t entry_of_gate(const struct stem_object *o, uintptr_t pc)
 {
     const struct stem_function *found = NULL;
@@ -315,7 +315,14 @@ static uintptr_t entry_of_gate(const struct stem_object *o, uintptr_t pc)
          i++) /* in order of address, with gaps where an entry was refused */
         if (o->functions[i].gate && (uintptr_t)o->functions[i].gate <= pc)
             found = &o->functions[i];
-    return found && pc < (uintptr_t)o->code_start ? o->base + found->offset : pc;
+    if (!found || pc >= (uintptr_t)o->code_start)
+        return pc;
+    uint8_t into = 0;
+    if (pc >= (uintptr_t)found->gate_native && pc < (uintptr_t)found->gate_cached[FLAVOUR_MONITOR])
+        for (unsigned i = 0; i < found->moved_count; i++)
+            if (pc - (uintptr_t)found->gate_native >= found->moved[i].gate)
+                into = found->moved[i].entry;
+    return o->base + found->offset + into;
 }
 
 uintptr_t stem_application_pc(uintptr_t pc, bool exact)

@@ -161,9 +161,7 @@ static bool memory_allowed(const struct fuzz_block *b, const ZydisDecodedInstruc
         high = 255;
     if (in->address_width != 64) {
         /* 32-bit address: the register's value must be one, and the sum must not go below zero */
-        if (relative)
-            return c->label == LABEL_RELATIVE;
-        if (base < 0 || !b->registers[base].below_2g || low < 0)
+        if (!relative && (base < 0 || !b->registers[base].below_2g || low < 0))
             return false;
     }
     /* A bit offset in a register reaches beyond the operand. */

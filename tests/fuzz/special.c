@@ -23,7 +23,8 @@ static int pick_whole(const struct fuzz_block *b, int *middle)
 static bool all_writable(const struct fuzz_block *b, uint32_t registers)
 {
     for (unsigned i = 0; i < REGISTERS; i++)
-        if (registers & 1u << i && (!fuzz_writable(b, i) || b->registers[i].address || b->registers[i].index))
+        if (registers & 1u << i && (!fuzz_writable(b, i) || b->registers[i].address ||
+                                    b->registers[i].index || b->registers[i].opaque))
             return false;
     return true;
 }
