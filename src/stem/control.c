@@ -3,6 +3,7 @@
    A direct call to a function of the same object goes to its translation, once there is one: its entry tests the level byte itself.
    Until then it goes to the gate, and the call is linked when the callee is translated: one aligned store of its rel32. */
 #include "stem/counting.h"
+#include "stem/guard.h"
 
 enum {
     CALL_MEMORY = 0x15,
@@ -138,6 +139,32 @@ static const char *callee_name(const struct stem_emitter *e, const struct stem_i
     return NULL;
 }
 
+bool stem_calls_library(struct stem_object *o, uint32_t offset, uint8_t length)
+{
+    uint8_t bytes[16];
+    uint32_t end = offset + length, rel;
+    core_cache_pc thunk;
+    const char *name = NULL;
+    if (length < 5 || length > sizeof bytes)
+        return false;
+    stem_object_bytes(bytes, o, offset, length);
+    memcpy(&rel, bytes + length - 4, 4);
+    if (bytes[length - 5] == 0xe8)
+        name = stem_object_plt_name(o, end + rel);
+    else if (length >= 6 && bytes[length - 6] == 0xff && bytes[length - 5] == 0x15) /* call [rip + x] */
+        name = stem_object_got_name(o, end + rel);
+    return name && stem_intrinsic_find(&thunk, name) == STEM_CALLEE_CHECKED;
+}
+
+/* Leaves word of a tail jump to a checked function, whose frame will be gone: mov dword fs:[tail_site], number + 1. */
+static void emit_tail_site(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    e->sites[e->site_count] = (struct stem_site){.map = e->map_count - 1, .mem = insn->mem};
+    stem_emit_bytes(&e->p, "\x64\xc7\x04\x25", 4);
+    stem_emit_u32(&e->p, (uint32_t)(stem_thread_offset + (int64_t)offsetof(struct stem_thread, tail_site)));
+    stem_emit_u32(&e->p, stem_site_count + ++e->site_count);
+}
+
 /* Emits calls and tail jumps to library functions that want more than a plain call. Returns whether it did. */
 static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
@@ -148,6 +175,8 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
     case STEM_CALLEE_CHECKED:
         if (e->mode < WIRE_MODE_CHECK)
             return false;
+        if (!is_call)
+            emit_tail_site(e, insn);
         through_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, thunk.v);
         return true;
     case STEM_CALLEE_ESCAPE:
@@ -280,18 +309,7 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     stem_emit_slow_call(e, STUB_INDIRECT, insn); /* does not come back here */
 }
 
-/* ---- leaving an activation ------------------------------------------------------------------------------------------ */
-
-static void unpoison_frame(struct stem_emitter *e)
-{
-    if (!e->poisons_frame)
-        return;
-    stem_emit_store_tls(&e->p, stem_slot_offset(0), R11); /* flags are dead here, registers are not */
-    stem_emit_modrm_reg(&e->p, true, 0x89, RSP, R11);
-    stem_emit_bytes(&e->p, "\x49\xc1\xeb\x03", 4);     /* shr r11, 3 */
-    stem_emit_bytes(&e->p, "\x65\x41\xc6\x03\x00", 5); /* mov byte gs:[r11], 0 */
-    stem_emit_load_tls(&e->p, R11, stem_slot_offset(0));
-}
+/* ---- one instruction ------------------------------------------------------------------------------------------------- */
 
 bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, uint32_t block_index,
                        const struct stem_insn *insn, const uint8_t *bytes)
@@ -317,7 +335,7 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
         if (block->target == (int32_t)block_index + 1)
             return true; /* the next thing emitted */
         if (block->target < 0) {
-            unpoison_frame(e);
+            stem_guard_leave(e, insn);
             if (emit_library_call(e, insn, bytes))
                 return true;
         }
@@ -335,16 +353,18 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
         }
         return true;
     case INSN_JUMP_INDIRECT:
-        if (emit_library_call(e, insn, bytes))
-            return true;
+        if (callee_name(e, insn)) { /* through the GOT: a tail call */
+            stem_guard_leave(e, insn);
+            return emit_library_call(e, insn, bytes) || emit_through_pointer(e, insn, bytes);
+        }
         if (e->has_targets) {
             emit_indirect_jump(e, insn, bytes);
             return true;
         }
-        unpoison_frame(e); /* no table, so no switch: a tail call */
+        stem_guard_leave(e, insn); /* no table, so no switch: a tail call */
         return emit_through_pointer(e, insn, bytes);
     case INSN_RETURN:
-        unpoison_frame(e);
+        stem_guard_leave(e, insn);
         stem_segments_return(e);
         stem_emit_bytes(&e->p, bytes, insn->length);
         return true;

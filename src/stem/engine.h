@@ -180,6 +180,7 @@ enum stem_stub {
     STUB_EXOTIC,
     STUB_PROTECT,
     STUB_POINTER,
+    STUB_RETURN,
     STUBS
 };
 
@@ -255,6 +256,9 @@ void stem_listing_await(const struct stem_object *object);
 enum { DWARF_RSP = 7, DWARF_RBP = 6, DWARF_RA = 16, DWARF_REGISTERS = 17 };
 struct stem_frame {
     uint64_t reg[DWARF_REGISTERS]; /* reg[16]: pc */
+    /* Registers saved below this address are back in their places, though the call-frame information does not say so, and something
+       else lies there. 0 as a rule. */
+    uintptr_t given_up_below;
 };
 struct stem_cfi_row {
     uint8_t cfa_register; /* DWARF number */
@@ -367,7 +371,7 @@ struct stem_context {
 };
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
-    stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_objects[];
+    stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_return[], stem_stub_objects[];
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);
@@ -390,6 +394,10 @@ void stem_undo_after_fork(void);
    (LAPPED, UNARMED) or something could not be. */
 uint32_t stem_undo_to(uintptr_t mark, unsigned pending);
 bool stem_undo_reaches(uintptr_t mark, unsigned pending);
+/* Where in the ring a mark lies. Returns false when it is out of reach. */
+bool stem_undo_find(uint64_t *position, uintptr_t mark, unsigned pending);
+/* Entries logged since the ring stood at `position`, modulo its length. */
+unsigned stem_undo_distance(uint64_t position);
 
 /* The site whose slow call returns to this address, or NULL: a nop stands there, whose operand is the site's number. */
 const struct stem_site *stem_site_at(uintptr_t return_address);
@@ -402,6 +410,11 @@ uintptr_t stem_effective_address(const struct stem_site *site, const struct stem
 /* Checks a range for the site that called. Returns whether the fault was healed and the context says where to go on. */
 int stem_check_access(struct stem_context *context, const struct stem_site *site, uintptr_t address,
                       size_t bytes, bool is_write);
+/* guard.c: whether the return address at `slot` is another than the guarded one. */
+bool stem_guard_is_changed(uintptr_t slot, uint64_t return_pc);
+/* Takes away what poison is left of the frame below this canonical frame address. */
+void stem_guard_clear(uintptr_t cfa);
+enum { GUARD_SAVED_MAX = 6 };
 bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *frame, bool exact);
 /* From the signal handler: a trap at the frame's pc. Returns true when it was healed: the frame then is the aborted
    function's caller's, `returned` its result. is_write: 0 read, 1 write, 2 unknown. */
@@ -412,6 +425,8 @@ void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uint
                       unsigned is_write);
 enum core_fault_kind stem_fault_classify(uintptr_t bad);
 
+/* Whether the instruction at `offset` is a call through PLT or GOT of a function that is checked. Signal-safe. */
+bool stem_calls_library(struct stem_object *object, uint32_t offset, uint8_t length);
 /* Name of the library function of a checked call. */
 const char *stem_intrinsic_name(const struct stem_call *call);
 /* What a function returns, from how its code sets rax before it returns. */

@@ -87,6 +87,7 @@
         SLOW_CALL stem_stub_indirect, stem_slow_indirect
         SLOW_CALL stem_stub_protect, stem_slow_protect
         SLOW_CALL stem_stub_pointer, stem_slow_pointer
+        SLOW_CALL stem_stub_return, stem_slow_return
 
 /* The same, with vector state saved: the decoder uses it, and its old values are looked at. */
         .globl  stem_stub_exotic

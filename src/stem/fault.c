@@ -2,17 +2,14 @@
 
    report  the fault is recorded on the control page, the program goes on
    stop    recorded, the process ends
-   heal    the activation in which it happened is undone and returns an error to its caller
-
-   The rescue point is the innermost supervised activation: its canonical frame address comes from the call-frame information
-   at the faulting pc, its mark in the undo ring is the slot of its return address. Memory is restored before saved
-   registers are read from the stack: the fault may have been about to overwrite, or have overwritten, just these. */
-#include "stem/engine.h"
+   heal    the activation in which it happened is undone and returns an error to its caller (rescue.c) */
 #include "stem/pools.h"
+#include "stem/rescue.h"
 #include "stem/sys.h"
 
 int stem_slow_check(struct stem_context *context);
 int stem_slow_string(struct stem_context *context);
+int stem_slow_return(struct stem_context *context);
 
 struct fault {
     enum core_fault_kind kind;
@@ -61,8 +58,7 @@ static struct stem_function *function_of(struct stem_object **object, uintptr_t 
     return stem_function_containing(*object, offset);
 }
 
-/* The function that a frame belongs to; a fragment's is that of the translation. */
-static struct stem_function *function_of_frame(const struct stem_frame *frame, bool exact)
+struct stem_function *stem_function_of_frame(const struct stem_frame *frame, bool exact)
 {
     struct stem_object *object;
     struct stem_translation *t = stem_translation_of(exact ? frame->reg[DWARF_RA] : frame->reg[DWARF_RA] - 1);
@@ -167,7 +163,7 @@ static struct wire_fault *record(const struct fault *f)
     stem_count(CORE_COUNTER_FAULTS, 1);
     if (!w)
         return NULL;
-    struct stem_function *function = function_of_frame(&f->frame, f->exact);
+    struct stem_function *function = stem_function_of_frame(&f->frame, f->exact);
     w->kind = f->kind;
     w->outcome = CORE_OUTCOME_REPORTED;
     w->detector = f->detector;
@@ -219,73 +215,7 @@ static void await_taken(struct wire_fault *w)
     }
 }
 
-/* ---- healing --------------------------------------------------------------------------------------------------- */
-
-static uint64_t error_value(const struct stem_function *function)
-{
-    uint8_t kind = stem_control->functions[function->index].returns;
-    if (kind == WIRE_RETURNS_UNKNOWN)
-        kind = function->returns;
-    switch (kind) {
-    case WIRE_RETURNS_INTEGER:
-        return ~0ull;
-    default:
-        return 0;
-    }
-}
-
-/* May stores of this activation stand that were made by a callee running natively? Looks at what the function can call, some
-   levels deep: the log says nothing about calls that left nothing in it. */
-static bool may_have_native_callee(const struct stem_function *function, enum stem_flavour flavour, int depth)
-{
-    struct stem_translation *t = stem_translation_of((uintptr_t)function->slot[flavour]->v);
-    if (!t)
-        return true;
-    if (t->calls_unknown && flavour == FLAVOUR_MONITOR &&
-        stem_control->config.default_level == WIRE_LEVEL_NATIVE)
-        return true;
-    for (uint32_t i = 0; i < t->callee_count; i++) {
-        const struct stem_function *callee = t->callees[i];
-        if (callee->refusal ||
-            (flavour == FLAVOUR_MONITOR && stem_control->level[callee->index] == WIRE_LEVEL_NATIVE))
-            return true;
-        if (depth && stem_translation_of((uintptr_t)callee->slot[flavour]->v) &&
-            may_have_native_callee(callee, flavour, depth - 1))
-            return true;
-    }
-    return false;
-}
-
-/* Undoes and unwinds the innermost supervised activation. Out: *frame is its caller's, about to go on behind the call.
-   Returns the function that was aborted, or NULL when there is none to return from. */
-static struct stem_function *abort_activation(struct stem_frame *frame, uint64_t *returned,
-                                              uint32_t *not_undone, const struct fault *f)
-{
-    struct stem_frame inner = f->frame, outer = f->frame;
-    uintptr_t cfa;
-    bool exact = f->exact;
-    struct stem_function *function = function_of_frame(&inner, exact);
-    if (!function || !stem_frame_step(&outer, &cfa, exact))
-        return NULL;
-    if (stem_control->functions[function->index].returns == WIRE_RETURNS_CLOSED)
-        return NULL;
-    *not_undone = stem_undo_to(cfa - 8, f->pending);
-    enum stem_flavour flavour =
-        stem_control->level[function->index] == WIRE_LEVEL_PROTECT ? FLAVOUR_PROTECT : FLAVOUR_MONITOR;
-    if (may_have_native_callee(function, flavour, 3))
-        *not_undone |= WIRE_NOT_UNDONE_NATIVE;
-    /* Again, now that the stack holds what it held before. */
-    outer = inner;
-    if (!stem_frame_step(&outer, &cfa, exact))
-        return NULL;
-    if (stem_shadow_base)
-        stem_shadow_base[(cfa - 8) >> 3] = 0;
-    *returned = error_value(function);
-    *frame = outer;
-    __atomic_fetch_add(&stem_control->functions[function->index].aborts, 1, __ATOMIC_RELAXED);
-    stem_count(CORE_COUNTER_HEALED, 1);
-    return function;
-}
+/* ---- raising ------------------------------------------------------------------------------------------------------- */
 
 static void stop(struct wire_fault *w)
 {
@@ -303,7 +233,8 @@ static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fau
         stop(w);
     if (stem_control->config.on_fault == WIRE_ON_FAULT_HEAL) {
         uint32_t not_undone = 0;
-        struct stem_function *function = abort_activation(frame, returned, &not_undone, f);
+        struct stem_function *function =
+            stem_rescue(frame, returned, &not_undone, &f->frame, f->exact, f->pending);
         if (function) {
             if (w) {
                 w->rescue = function->index;
@@ -350,10 +281,8 @@ bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *from,
     struct stem_frame frame = *from;
     uintptr_t cfa;
     for (unsigned i = 0; i < 64 && stem_frame_step(&frame, &cfa, exact); i++, exact = false) {
-        if ((cfa - 8) >> 3 == address >> 3)
-            return true;
-        if (cfa > address)
-            return false;
+        if (address < cfa)
+            return address >= cfa - 8 * (GUARD_SAVED_MAX + 1);
     }
     return false;
 }
@@ -368,7 +297,7 @@ static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
         stem_count(CORE_COUNTER_STALE_POISON, 1);
         return true;
     }
-    if (stem_shadow_base[bad >> 3] != STEM_POISON_FRAME || stem_frame_poison_is_live(bad, frame, exact))
+    if (!stem_poison_is_frame(stem_shadow_base[bad >> 3]) || stem_frame_poison_is_live(bad, frame, exact))
         return false;
     stem_shadow_base[bad >> 3] = 0;
     stem_count(CORE_COUNTER_STALE_POISON, 1);
@@ -387,9 +316,10 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
        lies behind the object is not used. */
     if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
         return 0;
-    /* A load of just the return address is no overflow: prologues that realign the stack copy it. */
+    /* A load of just the return address or a saved register is no overflow: prologues that realign the stack copy the one, walkers
+       of the stack and collectors that look for pointers everywhere read both. */
     if (!is_write && bytes == 8 && bad == address && !stem_shadow_is_own(bad) &&
-        stem_shadow_base[bad >> 3] == STEM_POISON_FRAME)
+        stem_poison_is_frame(stem_shadow_base[bad >> 3]))
         return 0;
     struct fault f = {.detector = CORE_DETECTOR_CHECK,
                       .is_write = is_write,
@@ -447,11 +377,52 @@ int stem_slow_string(struct stem_context *context)
     return 0;
 }
 
+/* In front of a return: its address is not the one that the call left. */
+int stem_slow_return(struct stem_context *context)
+{
+    uintptr_t slot = context->reg[RSP];
+    uint64_t target = *(const uint64_t *)slot, returned;
+    if (!stem_guard_is_changed(slot, target))
+        return 0;
+    struct fault f = {.kind = CORE_FAULT_RETURN_ADDRESS,
+                      .detector = CORE_DETECTOR_CHECK,
+                      .is_write = 2,
+                      .address = slot,
+                      .exact = true};
+    struct stem_frame frame;
+    frame_of_context(&f.frame, context, context->rip - 1);
+    bool leads_to_code = stem_object_of(target) || stem_object_of_cache(target);
+    if (!raise(&frame, &returned, &f, leads_to_code)) {
+        stem_thread.crash_reported |= !leads_to_code;
+        return 0;
+    }
+    context_of_frame(context, &frame, returned);
+    return 1;
+}
+
 /* ---- from checked library calls ---------------------------------------------------------------------------------- */
+
+/* A function that ends with a jump to a library function has given its frame up, and the return address is its caller's. It is to
+   blame all the same, and no frame of another: the jump has left its number. It is this call's when what stands before the
+   return address is no call of the library function itself. */
+static void find_tail_jump(struct fault *f, const struct stem_call *call)
+{
+    const struct stem_translation *caller = stem_translation_of(call->return_pc - 1);
+    const struct stem_map_entry *m = caller ? stem_map_find(caller, call->return_pc - 1) : NULL;
+    uint32_t number = stem_thread.tail_site;
+    if (!number || number > stem_site_count ||
+        (m && stem_calls_library(caller->object, m->offset, m->length)))
+        return;
+    const struct stem_site *site = &stem_sites[number - 1];
+    f->frame.reg[DWARF_RSP] = f->frame.given_up_below = (uint64_t)&call->return_pc;
+    f->frame.reg[DWARF_RA] = (uint64_t)site->translation->code + site->translation->map[site->map].cache;
+    f->exact = true;
+}
 
 static void fault_of_call(struct fault *f, const struct stem_call *call, const char *function)
 {
     f->intrinsic = function;
+    f->exact = false;
     f->frame.reg[3] = call->rbx;
     f->frame.reg[DWARF_RBP] = call->rbp;
     f->frame.reg[12] = call->r12;
@@ -460,6 +431,7 @@ static void fault_of_call(struct fault *f, const struct stem_call *call, const c
     f->frame.reg[15] = call->r15;
     f->frame.reg[DWARF_RSP] = (uint64_t)call->stack_args;
     f->frame.reg[DWARF_RA] = call->return_pc;
+    find_tail_jump(f, call);
 }
 
 static void raise_from_call(struct fault *f, bool can_go_on)
@@ -484,7 +456,7 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
                       .address = bad,
                       .bytes = bytes};
     fault_of_call(&f, call, function);
-    if (stem_shadow_base && is_stale(bad, &f.frame, false))
+    if (stem_shadow_base && is_stale(bad, &f.frame, f.exact))
         return;
     raise_from_call(&f, true);
 }
@@ -524,6 +496,19 @@ static bool is_stack_end(const struct stem_frame *frame, uintptr_t address)
     return address + 65536 > rsp && address < (cfa > rsp + 4096 ? cfa : rsp + 4096);
 }
 
+/* A return to a place that is no code leaves the address it took below the stack pointer; one to an address that cannot be traps itself. */
+static bool is_return(int code, uintptr_t address, const struct stem_frame *frame)
+{
+    uintptr_t pc = frame->reg[DWARF_RA], rsp = frame->reg[DWARF_RSP];
+    uint64_t below, above;
+    if (code == 0x80 /* SI_KERNEL */) {
+        uint8_t opcode = 0;
+        return stem_safe_copy(&opcode, (const void *)pc, 1) && (opcode == 0xc3 || opcode == 0xc2);
+    }
+    return pc == address && stem_safe_read(&below, rsp - 8) && below == pc &&
+           !(stem_safe_read(&above, rsp) && stem_object_of_cache(above - 1));
+}
+
 static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address,
                                          const struct stem_frame *frame)
 {
@@ -537,6 +522,8 @@ static enum core_fault_kind kind_of_trap(int signal, int code, uintptr_t address
     default:
         break;
     }
+    if (is_return(code, address, frame))
+        return CORE_FAULT_RETURN_ADDRESS;
     if (code == 1 /* SEGV_MAPERR */ && address < 65536)
         return CORE_FAULT_NULL_DEREFERENCE;
     if ((code == 1 || code == 2 /* SEGV_ACCERR */) && !stem_shadow_is_own(address) &&
@@ -568,7 +555,6 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
     } else if (call) { /* inside the checks of a library call, on the caller's behalf */
         memset(&f.frame, 0, sizeof f.frame);
         fault_of_call(&f, call, stem_intrinsic_name(call));
-        f.exact = false;
     } else if (pc == address && stem_safe_copy(&word, (const void *)frame->reg[DWARF_RSP], 8) &&
                stem_translation_of(word - 1)) {
         /* A call to a place that is no code: the caller is the one to blame, and its frame is whole. */

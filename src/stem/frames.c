@@ -348,11 +348,14 @@ bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact)
     *cfa = value;
     for (unsigned r = 0; r < DWARF_REGISTERS; r++)
         if (row.saved & 1u << r) {
-            uint64_t word;
-            if (!stem_safe_read(&word, value + (uint64_t)(int64_t)row.saved_at[r]))
+            uint64_t word, at = value + (uint64_t)(int64_t)row.saved_at[r];
+            if (at < frame->given_up_below)
+                continue;
+            if (!stem_safe_read(&word, at))
                 return false;
             frame->reg[r] = word;
         }
+    frame->given_up_below = 0;
     frame->reg[DWARF_RSP] = value;
     return frame->reg[DWARF_RA] != 0;
 }

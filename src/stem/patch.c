@@ -110,7 +110,7 @@ static const void *const stubs[STUBS] = {
     [STUB_TRANSLATE] = stem_stub_translate, [STUB_CHECK] = stem_stub_check,
     [STUB_STRING] = stem_stub_string,       [STUB_INDIRECT] = stem_stub_indirect,
     [STUB_EXOTIC] = stem_stub_exotic,       [STUB_PROTECT] = stem_stub_protect,
-    [STUB_POINTER] = stem_stub_pointer,
+    [STUB_POINTER] = stem_stub_pointer,     [STUB_RETURN] = stem_stub_return,
 };
 
 static void refuse_all(struct stem_object *o, enum core_refusal why)

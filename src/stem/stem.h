@@ -43,6 +43,14 @@ void *stem_arena(size_t bytes);
 
 enum { STEM_SLOTS = 8 };
 
+/* The latest abort on a thread, to tell when it did not help (rescue.c). All-zero: none. */
+struct stem_rescued {
+    uint64_t slot, caller_slot; /* places of the return addresses of the aborted activation and its caller */
+    uint64_t position;          /* of its mark in the undo ring */
+    uint32_t function;          /* page index + 1 */
+    uint32_t again;
+};
+
 /* Lives in initial-exec TLS, reached by generated code as fs:[offset]. All-zero but for `ring` is a valid state, that of
    a thread nobody has prepared. */
 struct stem_thread {
@@ -56,10 +64,12 @@ struct stem_thread {
     uint32_t tid;
     uint32_t
         crash_reported; /* a fault of this thread was reported as fatal: the signal that follows is not reported again */
-    uint32_t reserved;
+    uint32_t
+        tail_site; /* generated code: number + 1 of the site of the latest tail jump to a checked library function */
     uint64_t call;       /* struct stem_call * of the checked library call in progress, or 0 */
     uint64_t counts;     /* generated code: the thread's area of counters, from the gs base */
     uint64_t sampled_ns; /* CPU time of the thread at its last sample */
+    struct stem_rescued rescued;
 };
 extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
 
@@ -70,8 +80,13 @@ enum stem_poison {
     STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
     STEM_POISON_FREED = 0xfd,   /* freed heap block in quarantine */
     STEM_POISON_POOL = 0xf8,    /* behind a block of a memory pool */
-    STEM_POISON_FRAME = 0xf5,   /* return address and saved registers of a live activation */
+    STEM_POISON_FRAME =
+        0xf5, /* saved registers of a live activation; its return address: 0x80..0xbf (guard.c) */
 };
+static inline bool stem_poison_is_frame(uint8_t state)
+{
+    return state == STEM_POISON_FRAME || state >> 6 == 2;
+}
 extern uint8_t *stem_shadow_base; /* NULL: no shadow, nothing is poisoned or checked */
 
 /* Our tables and shadow memory: 0 bytes while there is no shadow. No address in there is the program's, and the shadow of this

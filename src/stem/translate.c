@@ -2,8 +2,9 @@
    front of those that access memory. At every application instruction registers and stack are the application's own; what an
    inserted sequence needs it takes from dead registers or saves in a thread slot for just that sequence.
 
-   Layout of one translation: prologue (mark, frame poison), blocks, cold parts, constants, table of indirect targets. */
+   Layout of one translation: prologue (mark, guard of the frame), blocks, cold parts, constants, table of indirect targets. */
 #include "stem/counting.h"
+#include "stem/guard.h"
 
 static struct stem_map_entry *map_scratch;
 struct stem_site *stem_sites;
@@ -98,24 +99,20 @@ static void emit_prologue(struct stem_emitter *e)
     bool spill = !dead;
     unsigned r = spill ? R11 : (unsigned)__builtin_ctz(dead);
     struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
-    if (!e->marks && !e->poisons_frame)
+    if (e->poisons_frame) {
+        stem_guard_enter(e);
+        return;
+    }
+    if (!e->marks)
         return;
     stem_emit_map(e, first);
     if (spill)
         stem_emit_store_tls(&e->p, stem_slot_offset(0), r);
-    if (e->poisons_frame) {
-        stem_emit_modrm_reg(&e->p, true, 0x89, RSP, r);
-        stem_emit_modrm_reg(&e->p, true, 0xc1, 5, r); /* shr r, 3 */
-        stem_emit_byte(&e->p, 3);
-        stem_emit_modrm_mem(&e->p, 0x65, false, 0xc6, 0, &at, 0, e->object, 0);
-        stem_emit_byte(&e->p, STEM_POISON_FRAME);
-    }
-    if (e->marks) { /* the activation's mark: its return-address slot */
-        stem_emit_load_tls(&e->p, r, stem_ring_offset());
-        stem_emit_modrm_mem(&e->p, 0, true, 0x89, RSP, &at, 8, e->object, 0);
-        stem_emit_modrm_mem(&e->p, 0x66, false, 0x8d, r, &at, 16, e->object, 0);
-        stem_emit_store_tls(&e->p, stem_ring_offset(), r);
-    }
+    /* the activation's mark: its return-address slot */
+    stem_emit_load_tls(&e->p, r, stem_ring_offset());
+    stem_emit_modrm_mem(&e->p, 0, true, 0x89, RSP, &at, 8, e->object, 0);
+    stem_emit_modrm_mem(&e->p, 0x66, false, 0x8d, r, &at, 16, e->object, 0);
+    stem_emit_store_tls(&e->p, stem_ring_offset(), r);
     if (spill)
         stem_emit_load_tls(&e->p, r, stem_slot_offset(0));
 }
@@ -149,6 +146,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
         if (stem_knob(e, CORE_KNOB_CLOBBER))
             emit_clobber(e, insn);
         stem_segments_before(e, block, i);
+        stem_guard_pass(e, i);
         stem_emit_memory(e, block, i);
         if (!stem_emit_control(e, block, index, insn, bytes))
             return false;
@@ -165,7 +163,10 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
 static void emit_tail(struct stem_emitter *e)
 {
     for (uint32_t i = 0; i < e->cold_count; i++)
-        stem_emit_cold(e, &e->colds[i]);
+        if (e->colds[i].leaves)
+            stem_guard_cold(e, &e->colds[i]);
+        else
+            stem_emit_cold(e, &e->colds[i]);
     e->code_end = e->p;
     e->p = (uint8_t *)(((uintptr_t)e->p + 7) & ~7ul);
     for (uint32_t i = 0; i < e->constant_count; i++) {
@@ -252,10 +253,11 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     function->returns = (uint8_t)stem_unit_returns(&unit);
     e->mode = (enum wire_mode)stem_control->config.mode;
     e->knobs = stem_control->config.knobs;
-    e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call);
     e->poisons_frame =
         e->mode >= WIRE_MODE_CHECK && unit.frame_escapes && !stem_knob(e, CORE_KNOB_NO_FRAME_POISON);
     e->counts = stem_counting() && e->mode == WIRE_MODE_TRANSLATE;
+    e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call || e->poisons_frame);
+    stem_guard_plan(e);
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)

@@ -24,6 +24,7 @@ struct stem_cold {  /* slow half of a check */
     uint8_t saved;    /* register whose value lies in slot 0, or NO_REGISTER */
     bool saved_flags; /* flags parked in rax, rax in slot 1 */
     bool rax_in_slot;
+    bool leaves; /* guard.c: compares the return address */
 };
 
 struct stem_wanted_link { /* rel32 that leads to a gate for now */
@@ -37,6 +38,14 @@ struct stem_fact {
     int32_t from, to;
 };
 
+/* In front of this instruction `count` registers have been saved below the return address, whose frame address is base + cfa. */
+enum { GUARD_PLACES = 4 };
+struct stem_guard_place {
+    uint32_t insn;
+    int32_t cfa;
+    uint8_t base, count;
+};
+
 struct stem_emitter {
     struct stem_unit *unit;
     struct stem_object *object;
@@ -45,6 +54,9 @@ struct stem_emitter {
     enum wire_mode mode;
     uint32_t knobs; /* bits of enum core_knob */
     bool marks, poisons_frame;
+    uint8_t saved[GUARD_SAVED_MAX], saved_count; /* registers below the return address, guarded with it */
+    struct stem_guard_place guard[GUARD_PLACES];
+    uint8_t guard_count;
     stem_cursor p;
     uint8_t *code, *code_end;
     struct stem_map_entry *map;

@@ -241,11 +241,24 @@ bool stem_undo_reaches(uintptr_t mark, unsigned pending)
     return stem_thread.ring_base && distance(end_of_log(pending), mark) >= 0;
 }
 
+bool stem_undo_find(uint64_t *position, uintptr_t mark, unsigned pending)
+{
+    uint64_t end = end_of_log(pending);
+    int n = stem_thread.ring_base ? distance(end, mark) : -1;
+    *position = advance(end, RING_BYTES - (uint64_t)(n + 1) * ENTRY_BYTES);
+    return n >= 0;
+}
+
+unsigned stem_undo_distance(uint64_t position)
+{
+    return (unsigned)((stem_thread.ring - position) % RING_BYTES) / ENTRY_BYTES;
+}
+
 /* A block that was freed since, or never was the program's, must not be written: the bytes now belong to the allocator. */
 static bool may_restore(uintptr_t address, size_t bytes)
 {
     uintptr_t bad = stem_shadow_find_bad(address, bytes);
-    return !bad || (!stem_shadow_is_own(bad) && stem_shadow_base[bad >> 3] == STEM_POISON_FRAME);
+    return !bad || (!stem_shadow_is_own(bad) && stem_poison_is_frame(stem_shadow_base[bad >> 3]));
 }
 
 static void restore(uintptr_t address, const void *old, size_t bytes)

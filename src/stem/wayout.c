@@ -39,8 +39,7 @@ void *stem_way_out(struct way_out *entered, const char *name)
     replace(&entered->return_pc);
     while (stem_frame_step(&frame, &cfa, false)) {
         replace((uint64_t *)(cfa - 8));
-        if (stem_shadow_base && stem_shadow_base[(cfa - 8) >> 3] == STEM_POISON_FRAME)
-            stem_shadow_base[(cfa - 8) >> 3] = 0;
+        stem_guard_clear(cfa);
     }
     void *real = stem_library_symbol("libgcc_s.so*", name);
     return real ? real : stem_libc_symbol(name);
