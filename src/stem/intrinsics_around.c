@@ -1,4 +1,4 @@
-/* Library functions that are run from here, because their result says what they touched or what an undo must do. */
+/* Library functions that are run from here because of what an undo must give back: memory, descriptors, locks. */
 #include "stem/engine.h"
 #include "stem/heap_private.h"
 #include "stem/intrinsics_private.h"
@@ -166,147 +166,19 @@ AROUND(getline)
         stem_undo_compensate(STEM_COMPENSATE_FREE, before);
 }
 
-/* ---- reading, told by the result ---- */
-
-AROUND(memrchr)
-{
-    uintptr_t p = call->arg[0];
-    size_t bytes = call->arg[2];
-    call->rax = stem_intrinsic_real(call);
-    uintptr_t from = call->rax ? call->rax : p; /* it reads from the end */
-    stem_intrinsic_touch(call, function, from, p + bytes - from, false);
-}
-
-AROUND(memccpy)
-{
-    uintptr_t to = call->arg[0], from = call->arg[1];
-    size_t bytes = stem_scan_find(from, (uint8_t)call->arg[2], call->arg[3], false);
-    stem_undo_log(to, bytes);
-    if (stem_intrinsic_touch(call, function, from, bytes, false))
-        stem_intrinsic_touch(call, function, to, bytes, true);
-    call->rax = stem_intrinsic_real(call);
-}
-
-static size_t whole(uintptr_t text)
-{
-    return stem_scan_text(text, SIZE_MAX);
-}
-
-AROUND(strstr)
-{
-    uintptr_t text = call->arg[0], needle = call->arg[1];
-    size_t bytes = whole(needle);
-    if (!stem_intrinsic_touch(call, function, needle, bytes, false))
-        bytes = 1;
-    stem_intrinsic_touch(call, function, text, 1, false);
-    call->rax = stem_intrinsic_real(call);
-    stem_intrinsic_touch(call, function, text, call->rax ? call->rax - text + bytes - 1 : whole(text), false);
-}
-
-AROUND(strstr_set)
-{
-    uintptr_t text = call->arg[0], set = call->arg[1];
-    stem_intrinsic_touch(call, function, set, whole(set), false);
-    stem_intrinsic_touch(call, function, text, 1, false);
-    call->rax = stem_intrinsic_real(call);
-    stem_intrinsic_touch(call, function, text, call->rax ? call->rax - text + 1 : whole(text), false);
-}
-
-AROUND(span)
-{
-    uintptr_t text = call->arg[0], set = call->arg[1];
-    stem_intrinsic_touch(call, function, set, whole(set), false);
-    stem_intrinsic_touch(call, function, text, 1, false);
-    call->rax = stem_intrinsic_real(call);
-    stem_intrinsic_touch(call, function, text, call->rax + 1, false);
-}
-
-/* ---- writing, told by the result; what might be written was logged ---- */
-
-/* The argument that the function's W_LATER names. */
-static uintptr_t destination(const struct stem_call *call, const struct intrinsic *function)
-{
-    for (unsigned i = 0; i < EFFECTS; i++)
-        if (function->effect[i].op == OP_WRITE_LATER)
-            return call->arg[function->effect[i].at];
-    return 0;
-}
-
-AROUND(count_result)
-{
-    call->rax = stem_intrinsic_real(call);
-    if ((int64_t)call->rax > 0)
-        stem_intrinsic_touch(call, function, destination(call, function), call->rax, true);
-}
-
-AROUND(items_result)
-{
-    call->rax = stem_intrinsic_real(call);
-    stem_intrinsic_touch(call, function, destination(call, function), call->rax * call->arg[1], true);
-}
-
-AROUND(text_result)
-{
-    call->rax = stem_intrinsic_real(call);
-    uintptr_t to = destination(call, function);
-    if (to && call->rax == to)
-        stem_intrinsic_touch(call, function, to, whole(to), true);
-}
-
-AROUND(strftime)
-{
-    stem_intrinsic_touch(call, function, call->arg[2], whole(call->arg[2]), false);
-    stem_undo_log(call->arg[0], call->arg[1]);
-    call->rax = stem_intrinsic_real(call);
-    if (call->rax)
-        stem_intrinsic_touch(call, function, call->arg[0], call->rax + 1, true);
-}
-
-struct piece { /* struct iovec */
-    uintptr_t base;
-    size_t bytes;
-};
-enum { PIECES_MAX = 1024 };
-
-static uint64_t piece_count(struct stem_call *call, const struct intrinsic *function)
-{
-    uint64_t count = call->arg[2] < PIECES_MAX ? call->arg[2] : 0;
-    return stem_intrinsic_touch(call, function, call->arg[1], count * sizeof(struct piece), false) ? count
-                                                                                                   : 0;
-}
-
-AROUND(readv)
-{
-    const struct piece *piece = (const struct piece *)call->arg[1];
-    uint64_t count = piece_count(call, function);
-    for (uint64_t i = 0; i < count; i++)
-        stem_undo_log(piece[i].base, piece[i].bytes);
-    call->rax = stem_intrinsic_real(call);
-    size_t left = (int64_t)call->rax > 0 ? call->rax : 0;
-    for (uint64_t i = 0; left && i < count; i++) {
-        size_t bytes = piece[i].bytes < left ? piece[i].bytes : left;
-        stem_intrinsic_touch(call, function, piece[i].base, bytes, true);
-        left -= bytes;
-    }
-}
-
-AROUND(writev)
-{
-    const struct piece *piece = (const struct piece *)call->arg[1];
-    uint64_t count = piece_count(call, function);
-    for (uint64_t i = 0; i < count; i++)
-        stem_intrinsic_touch(call, function, piece[i].base, piece[i].bytes, false);
-    call->rax = stem_intrinsic_real(call);
-}
-
 /* ---- what an undo gives back ---- */
+
+void stem_intrinsic_opened(const struct stem_call *call)
+{
+    if ((int32_t)call->rax >= 0)
+        stem_undo_compensate(STEM_COMPENSATE_OPEN, (uint32_t)call->rax);
+}
 
 AROUND(descriptor)
 {
     (void)function;
     call->rax = stem_intrinsic_real(call);
-    if ((int32_t)call->rax >= 0)
-        stem_undo_compensate(STEM_COMPENSATE_OPEN, (uint32_t)call->rax);
+    stem_intrinsic_opened(call);
 }
 
 AROUND(pipe)

@@ -1,36 +1,23 @@
-/* The printf family: how much a call would print, and the strings that it reads. */
-#include "stem/engine.h"
+/* Formats of the printf family, narrow and wide: the values behind them, and the strings that a call reads. */
 #include "stem/intrinsics_private.h"
 
-int *__errno_location(void);
-
-/* The System V va_list, and what its first part points to. */
-struct list {
-    uint32_t general, vector; /* offsets into `saved` */
-    const uint64_t *memory;
-    const uint8_t *saved;
-};
 enum { GENERAL_BYTES = 48, SAVED_BYTES = 176 };
-struct saved {
-    uint64_t general[6], vector[16];
-};
 
-/* The values behind the format: in the caller's own list, or as the caller passed them. */
-static void list_of(struct list *list, struct saved *saved, const struct stem_call *call, unsigned format_at,
-                    bool is_list)
+void stem_format_list(struct list *list, struct saved *saved, const struct stem_call *call,
+                      const struct effect *format)
 {
-    if (is_list) {
-        *list = *(const struct list *)call->arg[format_at + 1];
+    if (format->flags & LIST) {
+        *list = *(const struct list *)call->arg[format->at + 1];
         return;
     }
     for (unsigned i = 0; i < 6; i++)
         saved->general[i] = call->arg[i];
     for (unsigned i = 0; call->rax & 0xff && i < 16; i++)
         saved->vector[i] = call->vector[i];
-    *list = (struct list){(format_at + 1) * 8, GENERAL_BYTES, call->stack_args, (const uint8_t *)saved};
+    *list = (struct list){(format->at + 1u) * 8, GENERAL_BYTES, call->stack_args, (const uint8_t *)saved};
 }
 
-static uint64_t next_general(struct list *list)
+uint64_t stem_format_next(struct list *list)
 {
     if (list->general < GENERAL_BYTES) {
         list->general += 8;
@@ -49,54 +36,83 @@ static void skip_floating(struct list *list, bool is_long)
         list->memory++;
 }
 
+char stem_format_modifier(uintptr_t *at, unsigned size)
+{
+    char modifier = 0;
+    for (;; *at += size) {
+        uint32_t c = stem_format_peek(*at, size);
+        if (c == 'h' || c == 'l')
+            modifier = modifier != (char)c ? (char)c : c == 'h' ? 'H' : 'q';
+        else if (c == 'j' || c == 'z' || c == 't' || c == 'q' || c == 'Z')
+            modifier = 'q';
+        else if (c == 'L')
+            modifier = 'L';
+        else
+            return modifier;
+    }
+}
+
+unsigned stem_format_integer_bytes(char modifier)
+{
+    return modifier == 'H'                                         ? 1
+           : modifier == 'h'                                       ? 2
+           : modifier == 'l' || modifier == 'q' || modifier == 'L' ? 8
+                                                                   : 4;
+}
+
 struct conversion {
     char what;      /* conversion character; 0 at the end of the format, or where it is not understood */
-    char length;    /* h, H (hh), l, q (ll, j, z, t), L, or 0 */
+    char modifier;  /* stem_format_modifier */
     long precision; /* -1: none */
 };
 
-/* Reads the next conversion, taking its width and precision out of the list. Numbered arguments are not understood. */
-static const char *next_conversion(struct conversion *c, struct list *list, const char *at)
+static bool is_digit(uint32_t c)
 {
+    return c >= '0' && c <= '9';
+}
+
+static bool is_flag(uint32_t c)
+{
+    return c == '-' || c == '+' || c == ' ' || c == '#' || c == '0' || c == '\'' || c == 'I';
+}
+
+/* Reads the next conversion, taking its width and precision out of the list. Numbered arguments are not understood. */
+static uintptr_t next_conversion(struct conversion *c, struct list *list, uintptr_t at, unsigned size)
+{
+#define HERE stem_format_peek(at, size)
     *c = (struct conversion){0, 0, -1};
-    while (*at && *at != '%')
-        at++;
-    if (!*at++)
-        return at - 1;
-    while (*at == '-' || *at == '+' || *at == ' ' || *at == '#' || *at == '0' || *at == '\'' || *at == 'I')
-        at++;
-    if (*at == '*') {
-        next_general(list);
-        at++;
-    }
-    while (*at >= '0' && *at <= '9')
-        at++;
-    if (*at == '$')
+    while (HERE && HERE != '%')
+        at += size;
+    if (!HERE)
         return at;
-    if (*at == '.') {
-        at++;
+    do
+        at += size;
+    while (is_flag(HERE));
+    if (HERE == '*') {
+        stem_format_next(list);
+        at += size;
+    }
+    while (is_digit(HERE))
+        at += size;
+    if (HERE == '$')
+        return at;
+    if (HERE == '.') {
+        at += size;
         c->precision = 0;
-        if (*at == '*') {
-            c->precision = (int32_t)next_general(list);
-            at++;
+        if (HERE == '*') {
+            c->precision = (int32_t)stem_format_next(list);
+            at += size;
         }
-        for (; *at >= '0' && *at <= '9'; at++)
-            c->precision = c->precision < 1 << 28 ? c->precision * 10 + (*at - '0') : c->precision;
+        for (; is_digit(HERE); at += size)
+            c->precision = c->precision < 1 << 28 ? c->precision * 10 + ((long)HERE - '0') : c->precision;
         if (c->precision < 0)
             c->precision = -1;
     }
-    for (;; at++) {
-        if (*at == 'h' || *at == 'l')
-            c->length = c->length != *at ? *at : *at == 'h' ? 'H' : 'q';
-        else if (*at == 'j' || *at == 'z' || *at == 't' || *at == 'q' || *at == 'Z')
-            c->length = 'q';
-        else if (*at == 'L')
-            c->length = 'L';
-        else
-            break;
-    }
-    c->what = *at;
-    return *at ? at + 1 : at;
+    c->modifier = stem_format_modifier(&at, size);
+    uint32_t what = HERE;
+    c->what = what < 128 ? (char)what : 0;
+    return what ? at + size : at;
+#undef HERE
 }
 
 static bool is_floating(char c)
@@ -105,84 +121,52 @@ static bool is_floating(char c)
     return c == 'e' || c == 'f' || c == 'g' || c == 'a';
 }
 
-static size_t count_bytes(char length)
+static bool is_integer(char c)
 {
-    return length == 'H' ? 1 : length == 'h' ? 2 : length == 'l' || length == 'q' ? 8 : 4;
+    return c == 'd' || c == 'i' || c == 'o' || c == 'u' || c == 'x' || c == 'X' || c == 'c' || c == 'C' ||
+           c == 'p' || c == 'b' || c == 'B';
 }
 
-void stem_format_check(struct stem_call *call, const struct intrinsic *function, unsigned format_at,
-                       bool is_list)
+/* A precision counts what comes out. Bytes made of wide characters: how many of those, only the locale knows. The other way
+   round each needs a byte at least. */
+static void check_text(struct stem_call *call, const struct intrinsic *function, const struct conversion *c,
+                       uintptr_t text, bool format_is_wide)
+{
+    bool wide = c->what == 'S' || c->modifier == 'l';
+    if (!text || (wide && !format_is_wide && c->precision >= 0))
+        return;
+    size_t limit = c->precision < 0 ? SIZE_MAX : (size_t)c->precision;
+    stem_intrinsic_touch(call, function, text,
+                         wide ? stem_scan_wide(text, limit) : stem_scan_text(text, limit), false);
+}
+
+void stem_format_check(struct stem_call *call, const struct intrinsic *function, const struct effect *format)
 {
     struct list list;
     struct saved saved;
     struct conversion c;
-    uintptr_t format = call->arg[format_at];
-    if (!stem_intrinsic_touch(call, function, format, stem_scan_text(format, SIZE_MAX), false))
+    unsigned size = format->size;
+    uintptr_t at = call->arg[format->at];
+    size_t bytes = size == 4 ? stem_scan_wide(at, SIZE_MAX) : stem_scan_text(at, SIZE_MAX);
+    if (!stem_intrinsic_touch(call, function, at, bytes, false))
         return;
-    list_of(&list, &saved, call, format_at, is_list);
-    const char *at = (const char *)format;
-    while (at = next_conversion(&c, &list, at), c.what) {
+    stem_format_list(&list, &saved, call, format);
+    while (at = next_conversion(&c, &list, at, size), c.what) {
         if (c.what == '%' || c.what == 'm')
             continue;
         if (is_floating(c.what)) {
-            skip_floating(&list, c.length == 'L');
+            skip_floating(&list, c.modifier == 'L');
         } else if (c.what == 's' || c.what == 'S') {
-            uintptr_t text = next_general(&list);
-            bool wide = c.what == 'S' || c.length == 'l';
-            /* A precision counts bytes of output: how many wide characters that is, only the locale knows. */
-            if (!text || (wide && c.precision >= 0))
-                continue;
-            size_t limit = c.precision < 0 ? SIZE_MAX : (size_t)c.precision;
-            stem_intrinsic_touch(call, function, text,
-                                 wide ? stem_scan_wide(text, limit) : stem_scan_text(text, limit), false);
+            check_text(call, function, &c, stem_format_next(&list), size == 4);
         } else if (c.what == 'n') {
-            uintptr_t count = next_general(&list);
-            stem_undo_log(count, count_bytes(c.length));
-            stem_intrinsic_touch(call, function, count, count_bytes(c.length), true);
-        } else if (c.what == 'd' || c.what == 'i' || c.what == 'o' || c.what == 'u' || c.what == 'x' ||
-                   c.what == 'X' || c.what == 'c' || c.what == 'C' || c.what == 'p') {
-            next_general(&list);
+            uintptr_t count = stem_format_next(&list);
+            unsigned room = stem_format_integer_bytes(c.modifier);
+            stem_undo_log(count, room);
+            stem_intrinsic_touch(call, function, count, room, true);
+        } else if (is_integer(c.what)) {
+            stem_format_next(&list);
         } else {
             return; /* registered by the program, or wrong */
         }
     }
-}
-
-/* Whether the format stores a count (%n): printing it twice would show. */
-static bool counts(const char *at)
-{
-    for (; *at; at++) {
-        if (*at != '%')
-            continue;
-        do
-            at++;
-        while (*at && *at != '%' &&
-               !(*at >= 'a' && *at <= 'z' && *at != 'h' && *at != 'l' && *at != 'j' && *at != 'z' &&
-                 *at != 't' && *at != 'q') &&
-               !(*at >= 'A' && *at <= 'Z' && *at != 'L' && *at != 'I'));
-        if (*at == 'n')
-            return true;
-        if (!*at)
-            break;
-    }
-    return false;
-}
-
-/* Has libc print it to nowhere. */
-long stem_format_length(struct stem_call *call, unsigned format_at, bool is_list)
-{
-    static int (*print)(char *, size_t, const char *, struct list *);
-    struct list list;
-    struct saved saved;
-    const char *format = (const char *)call->arg[format_at];
-    if (!print)
-        print =
-            (int (*)(char *, size_t, const char *, struct list *))(uintptr_t)stem_libc_symbol("vsnprintf");
-    if (!print || counts(format))
-        return -1;
-    list_of(&list, &saved, call, format_at, is_list);
-    int error = *__errno_location();
-    int length = print(NULL, 0, format, &list);
-    *__errno_location() = error;
-    return length;
 }

@@ -62,12 +62,36 @@ size_t stem_scan_text(uintptr_t p, size_t limit)
 
 size_t stem_scan_wide(uintptr_t p, size_t limit)
 {
+    return stem_scan_find_wide(p, 0, limit, false);
+}
+
+size_t stem_scan_find_wide(uintptr_t p, uint32_t c, size_t limit, bool stop_at_nul)
+{
     for (size_t n = 0; n < limit; n++) {
         uintptr_t at = p + 4 * n;
-        if (is_bad(at) || is_bad(at + 3) || !*(const volatile uint32_t *)at)
+        if (is_bad(at) || is_bad(at + 3))
+            return 4 * (n + 1);
+        uint32_t here = *(const volatile uint32_t *)at;
+        if (here == c || (stop_at_nul && !here))
             return 4 * (n + 1);
     }
-    return 4 * limit;
+    return limit <= SIZE_MAX / 4 ? 4 * limit : SIZE_MAX;
+}
+
+size_t stem_scan_set(uintptr_t p, uintptr_t set, bool outside)
+{
+    uint64_t member[4] = {0};
+    for (; !is_bad(set) && *(const volatile uint8_t *)set; set++) {
+        uint8_t c = *(const volatile uint8_t *)set;
+        member[c >> 6] |= 1ull << (c & 63);
+    }
+    for (size_t n = 0;; n++) {
+        if (is_bad(p + n))
+            return n + 1;
+        uint8_t c = *(const volatile uint8_t *)(p + n);
+        if (!c || (member[c >> 6] >> (c & 63) & 1) != outside)
+            return n + 1;
+    }
 }
 
 static unsigned digit_value(uint8_t c)
