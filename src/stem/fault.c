@@ -314,7 +314,7 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
         return 0; /* the access itself will trap, with the right pc */
     /* Vectorised string code loads whole aligned pieces: one that begins inside an object cannot leave its line, and what
        lies behind the object is not used. */
-    if (!is_write && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
+    if (!is_write && !site->string_bytes && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
         return 0;
     /* A load of just the return address or a saved register is no overflow: prologues that realign the stack copy the one, walkers
        of the stack and collectors that look for pointers everywhere read both. */

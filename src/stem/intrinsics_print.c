@@ -70,7 +70,7 @@ AROUND(print)
     print(call, &p, p.to, p.limit);
 }
 
-/* swprintf says -1 of what does not fit, and has filled the room then. */
+/* swprintf says -1 of what does not fit, and has filled the room but for one character then. */
 AROUND(print_wide)
 {
     enum { CHARACTERS = BUFFER / 4 };
@@ -83,8 +83,7 @@ AROUND(print_wide)
         return;
     }
     size_t limit = p.limit < CHARACTERS ? p.limit : CHARACTERS;
-    buffer[limit - 2] = 0;
-    buffer[limit - 1] = 1;
+    buffer[limit - 2] = UINT32_MAX;
     int32_t length = print(call, &p, (uintptr_t)buffer, limit);
     if (length >= 0) {
         check(call, function, &p, ((size_t)length + 1) * 4);
@@ -92,9 +91,8 @@ AROUND(print_wide)
         return;
     }
     size_t room = p.limit < 4 * ROOM_BYTES ? p.limit * 4 : 16 * ROOM_BYTES;
-    bool is_full = limit == p.limit && buffer[limit - 2] && !buffer[limit - 1];
-    if (is_full)
-        check(call, function, &p, room);
+    if (limit == p.limit && buffer[limit - 2] != UINT32_MAX)
+        check(call, function, &p, room - 4);
     else
         stem_intrinsic_log_room(p.to, room);
     length = print(call, &p, p.to, p.limit);

@@ -127,7 +127,15 @@ AROUND(wcstok)
         stem_intrinsic_touch(call, function, call->rax, whole(call->rax, 4), false);
 }
 
-/* ---- numbers: up to where they end, and the character there ---- */
+/* ---- numbers ---- */
+
+/* Up to where they end, and the character there; nothing goes on behind nan(...) and infinity, so that nothing is looked at. */
+static size_t number_bytes(uintptr_t text, uintptr_t end, unsigned size)
+{
+    uint32_t last = end == text ? 0 : size == 4 ? ((const uint32_t *)end)[-1] : ((const uint8_t *)end)[-1];
+    bool is_closed = last == ')' || last == 'y' || last == 'Y';
+    return end - text + (is_closed ? 0 : size);
+}
 
 static void number(struct stem_call *call, const struct intrinsic *function, unsigned size)
 {
@@ -136,7 +144,7 @@ static void number(struct stem_call *call, const struct intrinsic *function, uns
         out = (uintptr_t *)call->arg[1];
     call->rax = stem_intrinsic_via(call, text, (uintptr_t)out, call->arg[2], call->arg[3], 0, 0);
     if (*out >= text)
-        stem_intrinsic_touch(call, function, text, *out - text + size, false);
+        stem_intrinsic_touch(call, function, text, number_bytes(text, *out, size), false);
 }
 
 AROUND(number)

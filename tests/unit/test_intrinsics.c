@@ -1,159 +1,16 @@
 /* Checked library calls: each function is called through its entry as supervised code would, on heap blocks of exact size.
    A good call must report nothing and give the real function's result; one byte less must be found, at that byte. */
-#define _GNU_SOURCE
-#include "stem/stem.h"
+#include "calls.h"
 
-#include <asm/prctl.h>
-#include <sys/syscall.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
-#include <ucontext.h>
 #include <time.h>
-#include <unistd.h>
+#include <ucontext.h>
 #include <wchar.h>
-
-#include <cmocka.h>
-
-/* ---- what the rest of the runtime would provide ---- */
-
-_Thread_local struct stem_thread stem_thread;
-struct wire_control *stem_control;
-
-/* Volatile: libc declares that its functions call nothing back in this file. */
-static volatile struct {
-    unsigned count;
-    enum core_fault_kind kind;
-    bool is_write;
-    uintptr_t bad;
-    const char *function;
-} fault;
-static volatile struct {
-    uintptr_t address;
-    size_t bytes;
-} logged;
-static volatile unsigned compensated[8];
-static sigjmp_buf out;
-static bool leave_at_fault;
-static volatile uintptr_t compensation;
-
-bool stem_armed(void);
-bool stem_armed(void)
-{
-    return true;
-}
-
-void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
-                     size_t bytes, const char *function)
-{
-    assert_int_equal(stem_thread.call, (uintptr_t)call);
-    (void)bytes;
-    fault.kind = kind;
-    fault.is_write = is_write;
-    fault.bad = bad;
-    fault.function = function;
-    fault.count++;
-    if (leave_at_fault) {
-        stem_thread.call = 0;
-        siglongjmp(out, 2);
-    }
-}
-
-void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function)
-{
-    stem_fault_call(call, kind, false, 0, 0, function);
-}
-
-void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t frame)
-{
-    (void)return_pc, (void)frame;
-    fail_msg("free of %p outside of a checked call: kind %d", (void *)pointer, kind);
-}
-
-unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_t sp, uintptr_t rbp)
-{
-    (void)frames, (void)room, (void)pc, (void)sp, (void)rbp;
-    return 0;
-}
-
-void stem_undo_log(uintptr_t address, size_t bytes)
-{
-    logged.address = address;
-    logged.bytes = bytes;
-}
-
-void stem_undo_compensate(enum stem_compensation what, uintptr_t argument)
-{
-    compensated[what]++;
-    compensation = argument;
-}
-
-/* ---- calling through the entries ---- */
-
-static void *entry(const char *name)
-{
-    core_cache_pc thunk = {0};
-    if (stem_intrinsic_find(&thunk, name) != STEM_CALLEE_CHECKED)
-        fail_msg("%s is not checked", name);
-    return (void *)thunk.v;
-}
-#define CALL(name, ...) ((__typeof__(&name))(uintptr_t)entry(#name))(__VA_ARGS__)
-
-static void *hide(const void *p)
-{
-    const void *volatile hidden = p;
-    return (void *)(uintptr_t)hidden;
-}
-
-/* A block whose size the compiler does not know: it would warn of what is done here on purpose. */
-static void *room(size_t bytes)
-{
-    return hide(malloc(bytes));
-}
-
-static char *block(size_t bytes, const char *text)
-{
-    char *p = room(bytes);
-    memset(p, 'x', bytes);
-    for (size_t i = 0; i < bytes && (!i || text[i - 1]); i++)
-        p[i] = text[i];
-    return p;
-}
-
-static void good(void)
-{
-    if (fault.count)
-        fail_msg("%s: %s at %p", fault.function, core_fault_name(fault.kind), (void *)fault.bad);
-    assert_int_equal(stem_thread.call, 0);
-}
-
-static void bad(const char *function, const void *at, bool is_write)
-{
-    if (fault.count != 1)
-        fail_msg("%s: %u faults, not one", function, fault.count);
-    assert_string_equal(fault.function, function);
-    assert_int_equal(fault.bad, (uintptr_t)at);
-    assert_int_equal(fault.is_write, is_write);
-    assert_int_equal(fault.kind, CORE_FAULT_HEAP_OVERFLOW);
-    fault.count = 0;
-}
-
-static int forget(void **state)
-{
-    (void)state;
-    fault.count = 0;
-    for (unsigned i = 0; i < 8; i++)
-        compensated[i] = 0;
-    return 0;
-}
 
 /* ---- memory and strings ---- */
 
@@ -754,17 +611,8 @@ static void names(void **state)
 
 int main(void)
 {
-    stem_control =
-        mmap(NULL, sizeof *stem_control, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    stem_shadow_base =
-        mmap(NULL, 1ull << 44, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stem_shadow_base == MAP_FAILED)
-        return 77; /* this machine grants no address space: skipped */
-    /* The short cuts reach shadow memory through gs. */
-    if (syscall(SYS_arch_prctl, ARCH_SET_GS, stem_shadow_base))
-        return 77;
-    stem_control->config.mode = WIRE_MODE_FULL;
-    stem_heap_arm();
+    if (!prepare())
+        return 77; /* no address space: skipped */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(memory, forget),     cmocka_unit_test_setup(strings, forget),
         cmocka_unit_test_setup(wide, forget),       cmocka_unit_test_setup(formats, forget),
