@@ -17,10 +17,21 @@ static uint64_t piece_count(struct stem_call *call, const struct intrinsic *func
     return stem_intrinsic_touch(call, function, pieces, count * sizeof(struct piece), false) ? count : 0;
 }
 
-static void log_pieces(const struct piece *piece, uint64_t count)
+/* Pieces that are about to be written: logged, and remembered, for what comes may run over the list of them. */
+struct pieces {
+    uint64_t count;
+    struct piece piece[64];
+};
+
+static void expect_pieces(struct pieces *pieces, const struct piece *piece, uint64_t count)
 {
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t room = sizeof pieces->piece / sizeof *piece;
+    pieces->count = count < room ? count : room;
+    for (uint64_t i = 0; i < count; i++) {
         stem_undo_log(piece[i].base, piece[i].bytes);
+        if (i < room)
+            pieces->piece[i] = piece[i];
+    }
 }
 
 static void touch_pieces(struct stem_call *call, const struct intrinsic *function, const struct piece *piece,
@@ -36,10 +47,10 @@ static void touch_pieces(struct stem_call *call, const struct intrinsic *functio
 AROUND(readv)
 {
     const struct piece *piece = (const struct piece *)call->arg[1];
-    uint64_t count = piece_count(call, function, call->arg[1], (uint32_t)call->arg[2]);
-    log_pieces(piece, count);
+    struct pieces pieces;
+    expect_pieces(&pieces, piece, piece_count(call, function, call->arg[1], (uint32_t)call->arg[2]));
     call->rax = stem_intrinsic_real(call);
-    touch_pieces(call, function, piece, count, (int64_t)call->rax > 0 ? call->rax : 0, true);
+    touch_pieces(call, function, pieces.piece, pieces.count, (int64_t)call->rax > 0 ? call->rax : 0, true);
 }
 
 AROUND(writev)
@@ -76,8 +87,9 @@ AROUND(recvmsg)
 {
     const struct message *m = (const struct message *)call->arg[1];
     struct message asked = *m;
-    uint64_t count = piece_count(call, function, m->pieces, m->piece_count);
-    log_pieces((const struct piece *)m->pieces, count);
+    struct pieces pieces;
+    expect_pieces(&pieces, (const struct piece *)m->pieces,
+                  piece_count(call, function, m->pieces, m->piece_count));
     if (m->name)
         stem_intrinsic_log_room(m->name, m->name_bytes < ROOM_BYTES ? m->name_bytes : ROOM_BYTES);
     if (m->control)
@@ -85,7 +97,7 @@ AROUND(recvmsg)
     call->rax = stem_intrinsic_real(call);
     if ((int64_t)call->rax < 0)
         return;
-    touch_pieces(call, function, (const struct piece *)asked.pieces, count, call->rax, true);
+    touch_pieces(call, function, pieces.piece, pieces.count, call->rax, true);
     if (asked.name)
         stem_intrinsic_touch(call, function, asked.name,
                              m->name_bytes < asked.name_bytes ? m->name_bytes : asked.name_bytes, true);
