@@ -443,7 +443,7 @@ def library_writes():
         yield case("stack-through", "stack smash, library", SMASH, f"""
             char room[{size}];
             char *p = hide((char *)room);
-            size_t n = hide((size_t)(bad ? {size + 80} : {size}));
+            size_t n = hide((size_t)(bad ? {size + 112} : {size}));
             {call}
             use(room[0]);""", 0, ("-fno-stack-protector",))
     for name, (size, call) in FIXED.items():
