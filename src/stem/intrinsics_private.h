@@ -118,21 +118,21 @@ unsigned stem_format_integer_bytes(char modifier);
 /* Checks the strings that a printf call reads. */
 void stem_format_check(struct stem_call *call, const struct intrinsic *function, const struct effect *format);
 
-/* ---- handlers: intrinsics_around.c, intrinsics_print.c, intrinsics_input.c, intrinsics_text.c, intrinsics_result.c ---- */
+/* ---- handlers: intrinsics_around.c, _input.c, _print.c, _result.c, _socket.c, _text.c ---- */
 
-#define AROUND_HANDLERS(X)                                                                                   \
-    X(malloc)                                                                                                \
-    X(calloc)                                                                                                \
-    X(realloc) X(reallocarray) X(free) X(memalign) X(posix_memalign) X(duplicate) X(getline) X(memrchr)      \
-        X(memccpy) X(strstr) X(strstr_set) X(span) X(wcsstr) X(wcspbrk) X(wcsspn) X(strsep) X(strtok)        \
-            X(wcstok) X(number) X(wide_number) X(print) X(print_new) X(print_wide) X(scan) X(text_result)    \
-                X(text_zero) X(wide_result) X(path_result) X(items_result) X(count_result) X(int_result)     \
-                    X(strftime) X(wcsftime) X(transformed) X(confstr) X(inet_aton) X(inet_ntop) X(inet_pton) \
-                        X(mbstowcs) X(wcstombs) X(mbsrtowcs) X(wcsrtombs) X(mbtowc) X(iconv) X(readv)        \
-                            X(writev) X(recvmsg) X(sendmsg) X(recvfrom) X(accept) X(address) X(getsockopt)   \
-                                X(fdelt) X(descriptor) X(pipe) X(lock)
-#define DECLARE(name) void stem_around_##name(struct stem_call *call, const struct intrinsic *function);
-AROUND_HANDLERS(DECLARE)
-#undef DECLARE
+/* All that the table names, some more than once. */
+#define INTRINSIC(name, shape, ...) shape
+#define CHECKED
+#define ESCAPE
+#define FATAL(kind)
+#define AROUND(name)    void stem_around_##name(struct stem_call *call, const struct intrinsic *function);
+#define VIA(name, real) AROUND(name)
+#include "stem/intrinsics.def"
+#undef INTRINSIC
+#undef CHECKED
+#undef ESCAPE
+#undef FATAL
+#undef AROUND
+#undef VIA
 
 #endif

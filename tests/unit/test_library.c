@@ -253,18 +253,18 @@ static void sockets(void **state)
     int pair[2];
     assert_int_equal(CALL(socketpair, AF_UNIX, SOCK_DGRAM, 0, pair), 0);
     char *p = block(10, "0123456789"), *q = room(10);
-    struct iovec out[2] = {{p, 4}, {p + 4, 6}}, in[2] = {{q, 3}, {q + 3, 100}};
-    struct msghdr message = {.msg_iov = out, .msg_iovlen = 2};
+    struct iovec from[2] = {{p, 4}, {p + 4, 6}}, into[2] = {{q, 3}, {q + 3, 100}};
+    struct msghdr message = {.msg_iov = from, .msg_iovlen = 2};
     assert_int_equal(CALL(sendmsg, pair[0], &message, 0), 10);
-    message.msg_iov = in;
+    message.msg_iov = into;
     assert_int_equal(CALL(recvmsg, pair[1], &message, 0), 10);
     assert_memory_equal(p, q, 10);
     good();
-    out[1].iov_len = 7;
-    message.msg_iov = out;
+    from[1].iov_len = 7;
+    message.msg_iov = from;
     CALL(sendmsg, pair[0], &message, 0);
     bad("sendmsg", p + 10, false);
-    message.msg_iov = in;
+    message.msg_iov = into;
     CALL(recvmsg, pair[1], &message, 0);
     bad("recvmsg", q + 10, true);
     /* More than was asked for is said to have come, not written. */
@@ -379,7 +379,7 @@ static void below(void **state)
     fault.count = 0;
     CALL(strlen, word);
     good();
-    CALL(memchr, hide(sp - 64), 0, 1);
+    CALL(memrchr, hide(sp - 64), 0, 1);
     assert_int_equal(fault.count, 1);
     assert_int_equal(fault.kind, CORE_FAULT_STACK_SMASH);
     fault.count = 0;
