@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool json;
+static bool json, by_distance, measured_only;
 static const char *output, *risk, *inputs, *program, *objects, *explain, *constants_path;
 static int assign, policy;
 static int64_t members, unit, distance, quanta, quantum_ms, seed, epoch, top;
@@ -36,6 +36,10 @@ static const struct base_option options[] = {
                  "functions at most D calls above an input function are at risk"),
     BASE_TEXT("inputs", 0, "FILE", &inputs, NULL,
               "input functions, a pattern a line, instead of read, recv, fgets, ..."),
+    BASE_FLAG("measured-only", 0, &measured_only,
+              "distances on the calls that were seen only, without those that the binaries' code can make"),
+    BASE_FLAG("by-distance", 0, &by_distance,
+              "list which share of functions and of work each distance takes in, and no slices"),
     BASE_CHOICE("assign", 0, "central|coin|bid", &assign, "central", "who decides on slices"),
     BASE_CHOICE("policy", 0, "cold|paper", &policy, "cold",
                 "cold: everybody also watches the code that costs next to nothing; paper: slices only"),
@@ -160,6 +164,61 @@ static void print_plan(const struct plan *plan)
     print_members(plan);
 }
 
+/* How each step of a way to input is known. */
+static void print_way(const struct plan *plan, uint32_t from)
+{
+    for (uint32_t to; (to = plan_next(plan, from)) != MODEL_NO_FUNCTION; from = to) {
+        uint64_t calls;
+        enum plan_link link = plan_link(&calls, plan, from, to);
+        printf("    %s -> %s: ", plan_name(plan, from), plan_name(plan, to));
+        if (link == PLAN_LINK_MEASURED)
+            printf("called %" PRIu64 " times in the profile\n", calls);
+        else
+            puts(link == PLAN_LINK_CODE ? "a call in its code, not seen in the profile"
+                                        : "may call it: its code takes the address");
+    }
+}
+
+static void print_reaches(const struct plan *plan)
+{
+    static const struct report_column columns[] = {
+        {"distance", true, 0},      {"functions", true, 0}, {"functions %", true, 1},
+        {"of executed %", true, 1}, {"work %", true, 1},
+    };
+    static struct plan_reach reach[MODEL_DISTANCE_MAX + 1];
+    size_t count = plan_reaches(reach, MODEL_DISTANCE_MAX + 1, plan), executed = 0;
+    for (size_t f = 0; f < plan->own_count; f++)
+        executed += plan->functions[f].cost > 0;
+    if (json) {
+        json_t *rows = json_array();
+        for (size_t d = 0; d < count; d++)
+            json_array_append_new(
+                rows, json_pack("{s:i, s:I, s:f, s:f, s:f}", "distance", (int)d, "functions",
+                                (json_int_t)reach[d].functions, "functions_percent",
+                                100.0 * (double)reach[d].functions / (double)plan->own_count,
+                                "executed_percent", 100.0 * (double)reach[d].executed / (double)executed,
+                                "work_percent", 100 * reach[d].work / plan->total));
+        json_t *root = json_pack("{s:I, s:I, s:o}", "functions", (json_int_t)plan->own_count, "executed",
+                                 (json_int_t)executed, "by_distance", rows);
+        json_dumpf(root, stdout, JSON_INDENT(1));
+        putchar('\n');
+        json_decref(root);
+        return;
+    }
+    struct report_table *table = report_table_new(columns, sizeof columns / sizeof *columns);
+    for (size_t d = 0; d < count; d++) {
+        report_table_number(table, (double)d);
+        report_table_number(table, (double)reach[d].functions);
+        report_table_number(table, 100.0 * (double)reach[d].functions / (double)plan->own_count);
+        report_table_number(table, 100.0 * (double)reach[d].executed / (double)executed);
+        report_table_number(table, 100 * reach[d].work / plan->total);
+    }
+    report_table_write(stdout, table, REPORT_TEXT);
+    report_table_free(table);
+    printf("\nat most so many calls above input; of %zu functions, %zu of them executed\n", plan->own_count,
+           executed);
+}
+
 static int print_explanation(const struct plan *plan, const struct plan_options *how)
 {
     uint32_t at = plan_find(plan, explain);
@@ -179,9 +238,10 @@ static int print_explanation(const struct plan *plan, const struct plan_options 
         puts("  no chain of known calls leads from it to an input function");
     } else {
         printf("  %" PRIu32 " call%s above input: %s", f->distance, f->distance == 1 ? "" : "s", f->name);
-        for (uint32_t next = f->next; next != MODEL_NO_FUNCTION; next = plan->functions[next].next)
-            printf(" -> %s", plan->functions[next].name);
+        for (uint32_t next = f->next; next != MODEL_NO_FUNCTION; next = plan_next(plan, next))
+            printf(" -> %s", plan_name(plan, next));
         putchar('\n');
+        print_way(plan, at);
     }
     static const char *const rules[] = {"flat: v = alpha", "exp: v = alpha^(D + 1 - d)"};
     if (how->risk == PLAN_RISK_FILE)
@@ -333,7 +393,8 @@ int cli_plan(int argc, char **argv)
                                .seed = (uint64_t)seed,
                                .epoch = (uint64_t)epoch,
                                .program = program,
-                               .objects = objects};
+                               .objects = objects,
+                               .measured_only = measured_only};
     if ((status = read_options(&how)) >= 0)
         return status;
     if (constants_path) {
@@ -352,6 +413,8 @@ int cli_plan(int argc, char **argv)
         status = base_fail_exit(&error);
     else if (explain)
         status = print_explanation(&plan, &how);
+    else if (by_distance)
+        print_reaches(&plan);
     else if (json)
         print_json(&plan);
     else

@@ -76,6 +76,24 @@ unsigned image_line(struct image *image, const char **file, uint64_t offset);
 /* Return kind of the function that starts at `offset`. */
 enum image_returns image_returns(struct image *image, uint64_t offset);
 
+/* That one function can call another, as the code says it. */
+enum image_call_kind {
+    IMAGE_CALL_DIRECT, /* a call or jump to it */
+    IMAGE_CALL_IMPORT, /* through PLT or GOT, by the name of a dynamic symbol, whoever defines it */
+    IMAGE_CALL_TAKEN,  /* its address is computed or loaded, alone or in a table: it may be called */
+};
+struct image_call {
+    uint64_t caller;  /* offset of a function */
+    uint64_t callee;  /* the same, when `name` is NULL */
+    const char *name; /* dynamic symbol, or NULL. Owned by the image */
+    enum image_call_kind kind;
+};
+/* All calls by caller, each pair of functions once. Decodes the whole file at first call. Returns their number.
+   Owns: the array is the image's. */
+size_t image_calls(struct image *image, const struct image_call **calls);
+/* Where a symbol that others can refer to is defined. Returns false when the file does not define it. */
+bool image_find_name(struct image *image, uint64_t *offset, const char *name);
+
 /* Names of the libraries that the loader is told to load (DT_NEEDED). Returns their number.
    Out: `names`, at most `room` of them. */
 size_t image_needed(const struct image *image, const char **names, size_t room);

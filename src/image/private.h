@@ -37,6 +37,11 @@ struct image {
     struct image_function *functions;
     size_t function_count, function_room;
 
+    struct image_call *calls; /* calls.c */
+    size_t call_count;
+    bool calls_known;
+    const struct image_symbol **by_name; /* or NULL: not yet wanted */
+
     bool dwarf_tried; /* debug information is opened at first need */
     Dwarf *dwarf;
     struct image_type *types; /* by offset */

@@ -267,6 +267,10 @@ void plan_free(struct plan *plan)
         free((void *)(uintptr_t)plan->functions[f].name);
     free(plan->functions);
     free(plan->objects);
+    for (size_t i = 0; i < plan->other_count; i++)
+        free(plan->others[i].name);
+    free(plan->others);
+    free(plan->calls);
     free(plan->edges);
     free(plan->holdings);
     free(plan->holding_first);

@@ -55,6 +55,28 @@ struct plan_options {
     const char
         *objects; /* comma-separated shell patterns of the objects to divide, or NULL: the program's own */
     const struct plan_constants *constants;
+    bool measured_only; /* the call graph is what was measured, without what the binaries' code says */
+};
+
+/* How it is known that one function calls another; a later word is a stronger one. */
+enum plan_link {
+    PLAN_LINK_NONE,
+    PLAN_LINK_MAY,      /* its address is taken in the caller's code */
+    PLAN_LINK_CODE,     /* a call in the caller's code */
+    PLAN_LINK_MEASURED, /* seen in the profile */
+};
+struct plan_call {
+    uint32_t caller, callee; /* nodes: functions, then others */
+    enum plan_link link;
+};
+
+#define PLAN_NO_OBJECT UINT32_MAX
+/* A function that the profile does not know: in one of the program's objects, or, by its name alone, elsewhere. */
+struct plan_other {
+    char *name;
+    uint32_t object; /* or PLAN_NO_OBJECT */
+    uint64_t offset;
+    uint32_t distance, next; /* as of plan_function */
 };
 
 struct plan_object {
@@ -73,8 +95,7 @@ struct plan_function {
     bool own;
     /* of own functions */
     double share_percent, relative, risk, demand;
-    uint32_t distance,
-        next; /* MODEL_UNREACHABLE; function on the shortest way to input, or MODEL_NO_FUNCTION */
+    uint32_t distance, next; /* MODEL_UNREACHABLE; node on the shortest way to input, or MODEL_NO_FUNCTION */
     uint64_t tokens;
     bool everyone; /* every member watches it always */
     bool cold;
@@ -92,6 +113,9 @@ struct plan {
     struct plan_function *functions; /* own ones first, each group by falling cost */
     struct profile_edge *edges;      /* calls, by function index */
     size_t object_count, function_count, own_count, edge_count;
+    struct plan_other *others; /* nodes function_count and up */
+    struct plan_call *calls;   /* that the binaries' code says */
+    size_t other_count, call_count;
     double total;            /* T of own functions */
     uint64_t excluded_cost;  /* of system objects */
     double unit, total_work; /* Z, W */
@@ -126,6 +150,22 @@ void plan_free(struct plan *plan);
    binary, each without noticeable cost. */
 int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *left_out,
                   const struct plan *plan);
+
+/* A node of the call graph: its name, the next one on its shortest way to input or MODEL_NO_FUNCTION, and how it is known that
+   it calls another. Out: *calls: how often that was seen. */
+const char *plan_name(const struct plan *plan, uint32_t node);
+uint32_t plan_next(const struct plan *plan, uint32_t node);
+enum plan_link plan_link(uint64_t *calls, const struct plan *plan, uint32_t from, uint32_t to);
+
+/* Own functions and their work at a distance of `distance` calls or fewer. */
+struct plan_reach {
+    uint32_t distance;
+    size_t functions, executed; /* executed: those of them that the profile saw work */
+    double work;
+};
+/* Out: reach[0 .. MODEL_DISTANCE_MAX], cumulative; returns how many of them differ from the one before, so that the last holds all
+   that can be reached. In: room >= 1. */
+size_t plan_reaches(struct plan_reach *reach, size_t room, const struct plan *plan);
 
 /* Finds a function by name, OBJECT!NAME or 0xOFFSET. Returns its index, or MODEL_NO_FUNCTION. */
 uint32_t plan_find(const struct plan *plan, const char *name);

@@ -97,6 +97,8 @@ static int mark_inputs(struct base_error *error, bool *input, const struct plan 
         input[f] = !core_glob("ld-linux*", slash ? slash + 1 : object) &&
                    is_input(plan->functions[f].name, patterns, count);
     }
+    for (size_t i = 0; i < plan->other_count; i++)
+        input[plan->function_count + i] = is_input(plan->others[i].name, patterns, count);
     free(lines);
     free(text);
     return 0;
@@ -145,7 +147,9 @@ static int read_weights(struct base_error *error, struct plan *plan, const char 
 
 int plan_risks(struct base_error *error, struct plan *plan, const struct plan_options *options)
 {
-    size_t n = plan->function_count, m = plan->edge_count;
+    if (!options->measured_only)
+        plan_calls(plan, options);
+    size_t n = plan->function_count + plan->other_count, m = plan->edge_count + plan->call_count;
     bool *input = plan_allocate(n, sizeof *input);
     uint32_t *first = plan_allocate(n + 1, sizeof *first), *caller = plan_allocate(m, sizeof *caller);
     uint32_t *from = plan_allocate(m, sizeof *from), *to = plan_allocate(m, sizeof *to);
@@ -154,18 +158,23 @@ int plan_risks(struct base_error *error, struct plan *plan, const struct plan_op
     int status = mark_inputs(error, input, plan, options->inputs);
     if (status == 0) {
         for (size_t e = 0; e < m; e++) {
-            from[e] = plan->edges[e].caller;
-            to[e] = plan->edges[e].callee;
+            bool measured = e < plan->edge_count;
+            from[e] = measured ? plan->edges[e].caller : plan->calls[e - plan->edge_count].caller;
+            to[e] = measured ? plan->edges[e].callee : plan->calls[e - plan->edge_count].callee;
         }
         model_graph_by_callee(first, caller, from, to, n, m);
         model_distances(distance, next, queue, first, caller, input, n);
         enum model_risk_policy policy = options->risk == PLAN_RISK_FLAT  ? MODEL_RISK_FLAT
                                         : options->risk == PLAN_RISK_EXP ? MODEL_RISK_EXP
                                                                          : MODEL_RISK_NONE;
-        for (size_t f = 0; f < n; f++) {
+        for (size_t f = 0; f < plan->function_count; f++) {
             plan->functions[f].distance = distance[f];
             plan->functions[f].next = next[f];
             plan->functions[f].risk = model_risk(policy, distance[f], options->alpha, options->reach);
+        }
+        for (size_t i = 0; i < plan->other_count; i++) {
+            plan->others[i].distance = distance[plan->function_count + i];
+            plan->others[i].next = next[plan->function_count + i];
         }
         if (options->risk == PLAN_RISK_FILE)
             status = read_weights(error, plan, options->risk_file);
@@ -179,4 +188,28 @@ int plan_risks(struct base_error *error, struct plan *plan, const struct plan_op
     free(next);
     free(queue);
     return status;
+}
+
+size_t plan_reaches(struct plan_reach *reach, size_t room, const struct plan *plan)
+{
+    size_t used = 1;
+    for (size_t d = 0; d < room; d++)
+        reach[d] = (struct plan_reach){.distance = (uint32_t)d};
+    for (size_t f = 0; f < plan->own_count; f++) {
+        const struct plan_function *function = &plan->functions[f];
+        if (function->distance >= room)
+            continue;
+        struct plan_reach *at = &reach[function->distance];
+        at->functions++;
+        at->executed += function->cost > 0;
+        at->work += (double)function->cost;
+        if (function->distance >= used)
+            used = function->distance + 1;
+    }
+    for (size_t d = 1; d < used; d++) {
+        reach[d].functions += reach[d - 1].functions;
+        reach[d].executed += reach[d - 1].executed;
+        reach[d].work += reach[d - 1].work;
+    }
+    return used;
 }

@@ -193,6 +193,15 @@ static void ask_all(const char *path)
     }
     const struct image_function *f;
     const char *names[8], *file;
+    const struct image_call *calls;
+    size_t call_count = image_calls(image, &calls);
+    uint64_t at;
+    image_find_name(image, &at, "main");
+    for (size_t i = 0; i < call_count; i++)
+        if (calls[i].name)
+            assert_true(strlen(calls[i].name) > 0);
+        else
+            assert_non_null(image_function_at(image, calls[i].callee));
     size_t count = image_functions(image, &f);
     uint64_t into;
     for (size_t i = 0; i < count; i += 1 + count / 16) {
