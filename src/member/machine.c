@@ -128,8 +128,8 @@ static void examine_code(struct member_finding *f)
     if (both)
         SAY(f, MEMBER_GOOD, "", "code can be written at run time");
     else if (later)
-        SAY(f, MEMBER_LIMITED, "",
-            "memory is never writable and executable at once; the code cache needs two views");
+        SAY(f, MEMBER_BAD, "lift MemoryDenyWriteExecute= or the like for this service",
+            "no memory may be writable and executable at once: there is no code cache, programs run natively");
     else
         SAY(f, MEMBER_BAD, "lift MemoryDenyWriteExecute= or the like for this service",
             "%s forbids code that is made at run time",

@@ -10,7 +10,7 @@ int stem_slow_protect(struct stem_context *context);
 
 enum { TRANSLATOR_STACK_BYTES = 256 << 10 };
 
-static uint32_t lock_owner; /* thread id, or 0 */
+static uint32_t lock_owner; /* generation of the process whose thread has it, or 0 */
 static uint8_t *translator_stack;
 
 /* ---- the lock ------------------------------------------------------------------------------------------------ */
@@ -21,9 +21,11 @@ void stem_lock(uint64_t *saved_mask)
 {
     uint64_t all = ~0ull;
     sys_call4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, saved_mask, 8);
-    uint32_t self = (uint32_t)sys_call0(SYS_gettid);
+    uint32_t self = stem_pages_generation();
     for (;;) {
-        uint32_t owner = 0;
+        uint32_t owner = __atomic_load_n(&lock_owner, __ATOMIC_RELAXED);
+        if (owner == self)
+            owner = 0; /* taken by one of us; one that stayed behind in the parent loses it */
         if (__atomic_compare_exchange_n(&lock_owner, &owner, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             break;
         sys_call4(SYS_futex, &lock_owner, 0x80 /* FUTEX_WAIT | PRIVATE */, owner, 0);
@@ -73,6 +75,8 @@ uint64_t stem_dispatch_translate(uint32_t word)
     uint64_t mask, code;
     r.function = stem_function_by_index(&r.object, word >> 1);
     if (stem_thread.in_runtime) /* the decoder called a library that is supervised itself */
+        return native_entry(r.function);
+    if (stem_confined) /* the lock may be our death */
         return native_entry(r.function);
     stem_lock(&mask);
     if (!translator_stack)

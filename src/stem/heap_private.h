@@ -71,8 +71,8 @@ struct heap_cache {
 };
 
 struct heap_lock {
-    uint32_t word; /* 0 free, 1 held, 2 held and waited for */
-    int32_t owner;
+    uint32_t word;    /* 0 free, 1 held, 2 held and waited for */
+    uint32_t owner;   /* generation (pages.c) of the process whose thread holds it, or 0 */
     uint64_t signals; /* mask to restore */
 };
 

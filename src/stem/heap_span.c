@@ -16,11 +16,12 @@ enum {
 /* ---- lock ---- */
 
 /* Signals stay blocked while it is held, so that a handler on this thread can never wait for its own thread.
-   A holder that does not exist any more (a fork that told nobody) loses the lock. */
+   A holder that stayed behind in the parent (a fork that told nobody) loses the lock. */
 void stem_heap_lock(struct heap_lock *lock)
 {
-    uint64_t all = ~0ull, before;
-    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    uint64_t all = ~0ull, before = 0;
+    if (!stem_confined)
+        sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     uint32_t seen = 0;
     if (!__atomic_compare_exchange_n(&lock->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0) {
@@ -28,22 +29,25 @@ void stem_heap_lock(struct heap_lock *lock)
                 long s, ns;
             } patience = {0, 50000000};
             sys_call4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, 2, &patience);
-            int32_t owner = __atomic_load_n(&lock->owner, __ATOMIC_RELAXED);
-            if (owner && sys_call3(SYS_tgkill, sys_call0(SYS_getpid), owner, 0) == -3 /* ESRCH */)
+            uint32_t owner = __atomic_load_n(&lock->owner, __ATOMIC_RELAXED), ours = stem_pages_generation();
+            if (owner && owner != ours &&
+                __atomic_compare_exchange_n(&lock->owner, &owner, ours, false, __ATOMIC_RELAXED,
+                                            __ATOMIC_RELAXED))
                 __atomic_store_n(&lock->word, 0, __ATOMIC_RELAXED);
         }
     }
-    lock->owner = (int32_t)sys_call0(SYS_gettid);
+    __atomic_store_n(&lock->owner, stem_pages_generation(), __ATOMIC_RELAXED);
     lock->signals = before;
 }
 
 void stem_heap_unlock(struct heap_lock *lock)
 {
     uint64_t before = lock->signals;
-    lock->owner = 0;
+    __atomic_store_n(&lock->owner, 0, __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
         sys_call3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1);
-    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
+    if (!stem_confined)
+        sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
 }
 
 /* ---- reservation ---- */
@@ -240,6 +244,8 @@ static struct heap_span *grow(uint32_t units)
         return NULL;
     if (more > limit - top)
         more = limit - top;
+    if (!stem_limits_heap((uint64_t)more << HEAP_UNIT_SHIFT))
+        return NULL;
     struct heap_span *span = last ? last : span_record();
     if (!span)
         return NULL;

@@ -8,7 +8,7 @@
 
 /* Our mappings stay away from where the kernel puts the application's: its addresses come out as without us, and the room beside its
    objects is left to code caches. The start is random, so that the heap is no easier to guess than it was. */
-uintptr_t stem_pages_place(size_t bytes)
+uintptr_t stem_pages_room(size_t bytes)
 {
     static uintptr_t next;
     enum { APART = 1 << 21 };
@@ -21,6 +21,14 @@ uintptr_t stem_pages_place(size_t bytes)
     return __atomic_fetch_add(&next, (bytes + 2 * APART - 1) & ~(uintptr_t)(APART - 1), __ATOMIC_RELAXED);
 }
 
+uintptr_t stem_pages_place(size_t bytes)
+{
+    stem_limits_ours((int64_t)bytes);
+    return stem_pages_room(bytes);
+}
+
+bool stem_confined;
+
 void *stem_pages_map(size_t bytes)
 {
     bytes = (bytes + 4095) & ~(size_t)4095;
@@ -31,7 +39,29 @@ void *stem_pages_map(size_t bytes)
 
 void stem_pages_unmap(void *pages, size_t bytes)
 {
-    sys_call2(SYS_munmap, pages, (bytes + 4095) & ~(size_t)4095);
+    bytes = (bytes + 4095) & ~(size_t)4095;
+    sys_call2(SYS_munmap, pages, bytes);
+    stem_limits_ours(-(int64_t)bytes);
+}
+
+uint32_t stem_pages_generation(void)
+{
+    static uint32_t *wiped, last;
+    uint32_t *word = __atomic_load_n(&wiped, __ATOMIC_ACQUIRE), found = 0, next;
+    if (!word) {
+        uint32_t *none = NULL;
+        word = stem_pages_map(4096);
+        if (!word)
+            return 1;
+        sys_call3(SYS_madvise, word, 4096, MADV_WIPEONFORK);
+        if (!__atomic_compare_exchange_n(&wiped, &none, word, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            word = none;
+    }
+    if ((found = __atomic_load_n(word, __ATOMIC_RELAXED)))
+        return found;
+    next = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(word, &found, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) ? next
+                                                                                                      : found;
 }
 
 void *stem_arena(size_t bytes)

@@ -85,6 +85,7 @@ static uint8_t *map_near(uintptr_t low, uintptr_t high, size_t bytes, bool below
     uintptr_t at = find_gap(low, high, bytes, below);
     if (!at)
         return NULL;
+    stem_limits_ours((int64_t)bytes);
     long p = sys_call6(SYS_mmap, at, bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     return sys_failed(p) || (uintptr_t)p != at ? NULL : (uint8_t *)p;

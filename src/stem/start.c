@@ -163,6 +163,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 {
     (void)argc, (void)argv;
     find_thread_offset();
+    stem_limits_start();
     stem_control = open_page(environment);
     if (!stem_control) {
         stem_control = stem_pages_map(sizeof *stem_control);

@@ -30,14 +30,29 @@
 
 /* ---- memory and kernel (pages.c, sys.h) ---------------------------------------------------------------- */
 
-/* An address, used only as a hint, where a mapping of ours of this size does not get in the application's way. */
+/* An address, used only as a hint, where a mapping of ours of this size does not get in the application's way. What is mapped
+   there counts as ours (limits.c). */
 uintptr_t stem_pages_place(size_t bytes);
+/* The same for what does not count. */
+uintptr_t stem_pages_room(size_t bytes);
 /* Fresh zeroed pages, never returned to libc. Returns NULL when the kernel refuses. `bytes` is rounded up. */
 void *stem_pages_map(size_t bytes);
 void stem_pages_unmap(void *pages, size_t bytes);
+/* A number that is another one in a forked child, however it was forked, and the same in whoever shares our memory: a lock
+   that names another generation was held by a thread that is not here. Without a system call: filters may forbid gettid. */
+uint32_t stem_pages_generation(void);
 /* Bump arena for records that live as long as the process (tables, site maps). 16-byte aligned, zeroed. Not
    signal-safe: callers hold the translator lock or run before main. Returns NULL when out of memory. */
 void *stem_arena(size_t bytes);
+
+/* ---- limits on address space (limits.c) --------------------------------------------------------------- */
+
+/* Tells that so much more of the address space, or less, is ours: the program's limits do not count it. */
+void stem_limits_ours(int64_t bytes);
+/* The heap is about to hand out so much more of what it has reserved. Returns false when a limit of the program's forbids it. */
+bool stem_limits_heap(uint64_t bytes);
+/* First of all, before anything is mapped: a limit that an earlier program of this process set for itself holds on. */
+void stem_limits_start(void);
 
 /* ---- per-thread state (thread.c) ------------------------------------------------------------------------ */
 
@@ -217,5 +232,7 @@ extern struct wire_control
 void stem_count(enum core_counter counter, uint64_t n);
 /* A broken invariant of ours: from now on everything runs natively. `why` goes out once, as one line. */
 void stem_disarm(const char *why);
+/* The program has forbidden itself system calls that we would like to use (confine.c). */
+extern bool stem_confined;
 
 #endif
