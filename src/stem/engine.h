@@ -424,6 +424,9 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
 void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address,
                       unsigned is_write);
 enum core_fault_kind stem_fault_classify(uintptr_t bad);
+/* globals.c: end of the global variable that an address lies in, or 0; the variable at or before an address. Signal-safe. */
+uintptr_t stem_global_end(uintptr_t address);
+bool stem_global_describe(uintptr_t *start, size_t *bytes, uintptr_t address);
 
 /* Whether the instruction at `offset` is a call through PLT or GOT of a function that is checked. Signal-safe. */
 bool stem_calls_library(struct stem_object *object, uint32_t offset, uint8_t length);

@@ -116,6 +116,18 @@ static struct wire_fault *claim(void)
     return w;
 }
 
+static void describe_variable(struct wire_fault *w, uintptr_t address)
+{
+    uintptr_t start;
+    size_t bytes;
+    if (!stem_global_describe(&start, &bytes, address))
+        return;
+    int64_t at = (int64_t)(address - start);
+    w->object_start = start;
+    w->object_bytes = bytes;
+    w->distance = at >= (int64_t)bytes ? at - (int64_t)bytes : at;
+}
+
 static void describe_object(struct wire_fault *w, const struct fault *f)
 {
     static struct stem_heap_block block; /* large; faults are rare and a torn report is no harm */
@@ -140,6 +152,7 @@ static void describe_object(struct wire_fault *w, const struct fault *f)
         w->region = WIRE_REGION_STACK;
     } else if (stem_object_of(f->address)) {
         w->region = WIRE_REGION_GLOBAL;
+        describe_variable(w, f->address);
     }
 }
 
@@ -276,13 +289,28 @@ uintptr_t stem_effective_address(const struct stem_site *site, const struct stem
     return a;
 }
 
+/* Whether the word at `address` holds the return address or a saved register of the frame with this canonical frame address. */
+static bool holds_saved(const struct stem_frame *frame, bool exact, uintptr_t cfa, uintptr_t address)
+{
+    uintptr_t pc = stem_application_pc(frame->reg[DWARF_RA], exact), word = address & ~7ul;
+    const struct stem_object *o = stem_object_of(pc);
+    struct stem_cfi_row row;
+    if (!o || !stem_cfi_row(&row, o, (uint32_t)(pc - o->base - (exact ? 0 : 1))))
+        return false;
+    for (unsigned r = 0; r < DWARF_REGISTERS; r++)
+        if (row.saved & 1u << r && cfa + (uint64_t)(int64_t)row.saved_at[r] == word)
+            return true;
+    return false;
+}
+
 bool stem_frame_poison_is_live(uintptr_t address, const struct stem_frame *from, bool exact)
 {
-    struct stem_frame frame = *from;
+    struct stem_frame frame = *from, inner = frame;
     uintptr_t cfa;
     for (unsigned i = 0; i < 64 && stem_frame_step(&frame, &cfa, exact); i++, exact = false) {
         if (address < cfa)
-            return address >= cfa - 8 * (GUARD_SAVED_MAX + 1);
+            return holds_saved(&inner, exact, cfa, address);
+        inner = frame;
     }
     return false;
 }
@@ -315,6 +343,9 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     /* Vectorised string code loads whole aligned pieces: one that begins inside an object cannot leave its line, and what
        lies behind the object is not used. */
     if (!is_write && !site->string_bytes && bytes >= 16 && !(address & (bytes - 1)) && bad != address)
+        return 0;
+    /* Collectors look for pointers all over the variables, padding included. */
+    if (!is_write && bytes == 8 && !(address & 7) && stem_fault_classify(bad) == CORE_FAULT_GLOBAL_OVERFLOW)
         return 0;
     /* A load of just the return address or a saved register is no overflow: prologues that realign the stack copy the one, walkers
        of the stack and collectors that look for pointers everywhere read both. */

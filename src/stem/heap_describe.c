@@ -83,6 +83,8 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad)
         return CORE_FAULT_USE_AFTER_FREE;
     if (state == STEM_POISON_POOL)
         return CORE_FAULT_HEAP_OVERFLOW;
+    if (state == STEM_POISON_GLOBAL || (state && state < 8 && !heap_is_ours(bad) && stem_elf_is_static(bad)))
+        return CORE_FAULT_GLOBAL_OVERFLOW;
     if (state != STEM_POISON_REDZONE && !(state && (bad & 7) >= state))
         return CORE_FAULT_WILD_ACCESS;
     struct found found;

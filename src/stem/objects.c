@@ -1,7 +1,7 @@
 /* Loaded objects: found through the loader's own list (r_debug, the interface debuggers use), so that no libc function is
    called and objects are seen as soon as they are mapped, before any of their code runs. Each is listed on the control
    page; those of the program itself are scanned for functions, given a code cache and patched. */
-#include "stem/engine.h"
+#include "stem/globals.h"
 #include "stem/sys.h"
 
 #include <elf.h>
@@ -397,6 +397,8 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
     }
     /* Published before it is patched: a lookup by address must already find it. */
     __atomic_store_n(&object_count, object_count + 1, __ATOMIC_RELEASE);
+    if (o->own)
+        stem_globals_add(o);
     if (o->function_count) {
         stem_count(CORE_COUNTER_OBJECTS, 1);
         stem_count(CORE_COUNTER_FUNCTIONS_FOUND, o->function_count);
@@ -470,7 +472,7 @@ void stem_objects_refresh(void)
         for (const struct link_map *m = loader->r_map; m && !present; m = m->l_next)
             present = m->l_addr == objects[i].base;
         if (!present) /* its cache stays mapped: a stale return address must not become somebody else's code */
-            objects[i].gone = true, stem_frames_forget();
+            objects[i].gone = true, stem_frames_forget(), stem_globals_forget(&objects[i]);
     }
     bool first = true;
     for (const struct link_map *m = loader->r_map; m; m = m->l_next, first = false) {

@@ -95,6 +95,7 @@ enum stem_poison {
     STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
     STEM_POISON_FREED = 0xfd,   /* freed heap block in quarantine */
     STEM_POISON_POOL = 0xf8,    /* behind a block of a memory pool */
+    STEM_POISON_GLOBAL = 0xf7,  /* padding between global variables */
     STEM_POISON_FRAME =
         0xf5, /* saved registers of a live activation; its return address: 0x80..0xbf (guard.c) */
 };

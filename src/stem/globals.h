@@ -1,0 +1,13 @@
+/* Variables of the program's objects, by the sizes in their symbol tables (globals.c). */
+#ifndef STEM_GLOBALS_H
+#define STEM_GLOBALS_H
+
+#include "stem/engine.h"
+
+/* Reads the variables of an object of the program itself, and poisons the padding between them where the table is known to
+   be whole. Translator lock held. Does nothing without shadow memory. */
+void stem_globals_add(const struct stem_object *object);
+/* The object is unmapped: what lies there next is good memory. */
+void stem_globals_forget(const struct stem_object *object);
+
+#endif
