@@ -67,7 +67,8 @@ static bool cannot_be_allocated(uintptr_t p, uintptr_t frame)
     if (p & 15 || p >= 0x7ffffffff000ull)
         return true;
     /* Our own reservations are mapped, but nothing there is anybody's block. */
-    if (heap_is_ours(p) || (stem_shadow_base && p - (uintptr_t)stem_shadow_base < 1ull << 44))
+    if (p - stem_heap.base < stem_heap.reserved ||
+        (stem_shadow_base && p - (uintptr_t)stem_shadow_base < 1ull << 44))
         return true;
     if (p >= frame && (p < stem_thread.stack_high || p - frame < 65536))
         return true;

@@ -1,16 +1,7 @@
-/* Blocks: size classes, slabs in the cache of one thread, the way back from other threads, large blocks and
-   the quarantine. The order of the cases in take_small is the order of their frequency. */
-#define _GNU_SOURCE /* mremap flags */
+/* Blocks: size classes, slabs in the cache of one thread, the way back from other threads, and the
+   quarantine. The order of the cases in take_small is the order of their frequency. */
 #include "stem/heap_private.h"
 #include "stem/sys.h"
-
-#include <sys/mman.h>
-
-enum {
-    RING_BYTES = 512 << 10, /* quarantine of one thread */
-    HELD_BYTES =
-        2 << 20, /* quarantine of large blocks; where frees are undone, the newest stays in any case */
-};
 
 /* Stands where a class has no slab yet: nothing to take, so that the fast path need not ask. */
 static struct heap_span no_slab = {.free = HEAP_NONE};
@@ -53,15 +44,14 @@ static struct heap_span *slab_make(struct heap_cache *cache, unsigned class)
     stem_heap_lock(&stem_heap.central);
     struct heap_span *span = stem_heap_span_take(units);
     if (span) {
-        span->note = stem_heap_note_take(count * 4);
+        span->slots = stem_heap_note_take(count * sizeof *span->slots);
         span->stacks = stem_heap.stacks ? stem_heap_note_take(count * 8) : NULL;
-        if (!span->note) {
+        if (!span->slots) {
             stem_heap_span_give(span);
             span = NULL;
         }
     }
     if (span) {
-        span->next = span->note + count;
         span->start = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT) + lead;
         span->magic = ((1ull << 40) + slot - 1) / slot;
         span->slot = slot;
@@ -83,7 +73,7 @@ static void slab_drop(struct heap_span *span)
 {
     stem_heap_lock(&stem_heap.central);
     __atomic_store_n(&span->kind, HEAP_SPAN_FREE, __ATOMIC_RELEASE);
-    stem_heap_note_give(span->note, span->count * 4u);
+    stem_heap_note_give(span->slots, span->count * sizeof *span->slots);
     if (span->stacks)
         stem_heap_note_give(span->stacks, span->count * 8u);
     stem_heap_span_give(span);
@@ -114,7 +104,7 @@ static void partial_remove(struct heap_cache *cache, struct heap_span *span)
 /* A slot comes back to a slab of this cache. */
 static void slot_back(struct heap_cache *cache, struct heap_span *span, uint32_t index)
 {
-    span->next[index] = span->free;
+    span->slots[index].next = span->free;
     span->free = (uint16_t)index;
     span->used--;
     if (span->place == HEAP_PLACE_ACTIVE)
@@ -137,7 +127,7 @@ static void read_mail(struct heap_cache *cache)
         struct heap_span *next = span->mail_next; /* from the exchange below on, it may be mailed again */
         uint32_t index = __atomic_exchange_n(&span->remote, HEAP_NONE, __ATOMIC_ACQ_REL);
         while (index != HEAP_NONE) {
-            uint32_t following = span->next[index];
+            uint32_t following = span->slots[index].next;
             /* The last one may take the slab away with it. */
             slot_back(cache, span, index);
             index = following;
@@ -152,7 +142,7 @@ static void slot_post(struct heap_span *span, uint32_t index)
     struct heap_cache *owner = span->owner;
     uint32_t head = __atomic_load_n(&span->remote, __ATOMIC_RELAXED);
     do
-        span->next[index] = (uint16_t)head;
+        span->slots[index].next = (uint16_t)head;
     while (
         !__atomic_compare_exchange_n(&span->remote, &head, index, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     if (head != HEAP_NONE)
@@ -251,7 +241,7 @@ static inline void *take_small(struct heap_cache *cache, bool *zero, unsigned cl
     for (;;) {
         index = span->free;
         if (index != HEAP_NONE) {
-            span->free = span->next[index];
+            span->free = span->slots[index].next;
             *zero = false;
             break;
         }
@@ -265,7 +255,7 @@ static inline void *take_small(struct heap_cache *cache, bool *zero, unsigned cl
     }
     span->used++;
     uintptr_t p = span->start + (size_t)index * span->slot;
-    span->note[index] = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
+    span->slots[index].note = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
     if (__builtin_expect(stem_heap.armed, 0))
         stem_heap_shadow_live(p, bytes, span->slot);
     return (void *)p;
@@ -284,126 +274,39 @@ static void *take_spare(bool *zero, unsigned class, size_t bytes)
     return p;
 }
 
-/* ---- large blocks ---- */
-
-static void *take_large(bool *zero, size_t bytes, size_t align, size_t headroom)
-{
-    size_t lead = HEAP_LARGE_LEAD > align ? HEAP_LARGE_LEAD : align;
-    size_t slide = align > HEAP_UNIT ? align : 0; /* spans are aligned to units only */
-    if (bytes >= stem_heap.reserved || align >= stem_heap.reserved)
-        return NULL;
-    size_t units = (lead + slide + bytes + headroom + HEAP_REDZONE + HEAP_UNIT - 1) >> HEAP_UNIT_SHIFT;
-    stem_heap_lock(&stem_heap.central);
-    struct heap_span *span = units < UINT32_MAX ? stem_heap_span_take((uint32_t)units) : NULL;
-    uintptr_t start = 0;
-    if (span) {
-        start = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT) + lead;
-        start = (start + align - 1) & -align;
-        span->start = start;
-        span->bytes = bytes;
-        span->state = HEAP_LIVE;
-        span->large_stacks[0] = span->large_stacks[1] = 0;
-        *zero = span->zero;
-        __atomic_store_n(&span->kind, HEAP_SPAN_LARGE, __ATOMIC_RELEASE);
-        if (stem_heap.armed)
-            stem_heap_shadow_large(span);
-    }
-    stem_heap_unlock(&stem_heap.central);
-    return (void *)start;
-}
-
-static void held_remove(struct heap_span *span)
-{
-    if (span->list_previous)
-        span->list_previous->list_next = span->list_next;
-    else
-        stem_heap.held_first = span->list_next;
-    if (span->list_next)
-        span->list_next->list_previous = span->list_previous;
-    else
-        stem_heap.held_last = span->list_previous;
-    stem_heap.held_bytes -= span->bytes;
-}
-
-static enum heap_verdict give_large(uintptr_t p)
-{
-    stem_heap_lock(&stem_heap.central);
-    /* Asked again under the lock: two threads may free the same block. */
-    struct heap_span *span = heap_span_of(p);
-    enum heap_verdict verdict = HEAP_GIVEN;
-    if (!span || span->kind != HEAP_SPAN_LARGE || span->start != p) {
-        verdict = HEAP_INSIDE;
-    } else if (span->state != HEAP_LIVE) {
-        verdict = HEAP_TWICE;
-    } else if (!stem_heap.armed) {
-        stem_heap_span_give(span);
-    } else {
-        stem_heap_shadow_freed(p, span->bytes);
-        span->state = HEAP_HELD;
-        span->list_next = NULL;
-        span->list_previous = stem_heap.held_last;
-        if (stem_heap.held_last)
-            stem_heap.held_last->list_next = span;
-        else
-            stem_heap.held_first = span;
-        stem_heap.held_last = span;
-        stem_heap.held_bytes += span->bytes;
-        bool undone = stem_control && stem_control->config.mode == WIRE_MODE_FULL;
-        while (stem_heap.held_bytes > HELD_BYTES && (stem_heap.held_first != span || !undone)) {
-            struct heap_span *oldest = stem_heap.held_first;
-            held_remove(oldest);
-            stem_heap_span_give(oldest);
-        }
-    }
-    stem_heap_unlock(&stem_heap.central);
-    return verdict;
-}
-
-uintptr_t stem_heap_move_pages(uintptr_t p, size_t bytes)
-{
-    enum { WORTH = 1 << 20 };
-    struct heap_span *span = heap_span_of(p);
-    if (!span || span->kind != HEAP_SPAN_LARGE || span->bytes < WORTH || bytes < span->bytes)
-        return 0;
-    bool zero;
-    uintptr_t to = (uintptr_t)take_large(&zero, bytes, 16, bytes / 4);
-    /* DONTUNMAP leaves an empty mapping behind, so that nobody else's mapping can land inside the region. */
-    if (to && sys_failed(sys_call5(
-                  SYS_mremap, p - HEAP_LARGE_LEAD, (span->bytes + HEAP_LARGE_LEAD + 4095) & ~4095ul,
-                  (span->bytes + HEAP_LARGE_LEAD + 4095) & ~4095ul,
-                  MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* MREMAP_DONTUNMAP */, to - HEAP_LARGE_LEAD))) {
-        give_large(to);
-        return 0;
-    }
-    return to;
-}
-
 /* ---- quarantine ---- */
 
 static void give_now(struct heap_cache *cache, struct heap_span *span, uint32_t index)
 {
-    span->note[index] |= HEAP_FREED;
+    span->slots[index].note |= HEAP_FREED;
     if (span->owner == cache)
         slot_back(cache, span, index);
     else
         slot_post(span, index);
 }
 
-static bool hold(struct heap_cache *cache, struct heap_span *span, uint32_t index, uintptr_t p)
+static void release_oldest(struct heap_cache *cache)
 {
-    if (!cache->ring && !(cache->ring = stem_pages_map(HEAP_RING * sizeof *cache->ring)))
+    uintptr_t oldest = cache->ring[cache->ring_tail++ & (stem_heap.hold_blocks - 1)];
+    if (!oldest)
+        return; /* an undone free took it out */
+    struct heap_span *from = heap_span_of(oldest);
+    cache->ring_bytes -= from->slot;
+    give_now(cache, from, heap_slot_index(from, oldest));
+}
+
+static inline bool hold(struct heap_cache *cache, struct heap_span *span, uint32_t index, uintptr_t p)
+{
+    if (__builtin_expect(!cache->ring, 0) &&
+        !(cache->ring = stem_pages_map(stem_heap.hold_blocks * sizeof *cache->ring)))
         return false;
-    span->note[index] = (uint16_t)((span->note[index] & ~HEAP_STATE) | HEAP_HELD);
-    cache->ring[cache->ring_head++ % HEAP_RING] = p;
+    struct heap_slot *slot = &span->slots[index];
+    slot->note = (uint16_t)((slot->note & ~HEAP_STATE) | HEAP_HELD);
+    cache->ring[cache->ring_head++ & (stem_heap.hold_blocks - 1)] = p;
     cache->ring_bytes += span->slot;
-    while (cache->ring_bytes > RING_BYTES || cache->ring_head - cache->ring_tail >= HEAP_RING) {
-        uintptr_t oldest = cache->ring[cache->ring_tail++ % HEAP_RING];
-        if (!oldest)
-            continue; /* an undone free took it out */
-        struct heap_span *from = heap_span_of(oldest);
-        cache->ring_bytes -= from->slot;
-        give_now(cache, from, heap_slot_index(from, oldest));
-    }
+    while (cache->ring_bytes > stem_heap.hold_bytes ||
+           cache->ring_head - cache->ring_tail >= stem_heap.hold_blocks)
+        release_oldest(cache);
     return true;
 }
 
@@ -414,30 +317,21 @@ bool stem_heap_undo_free(uintptr_t p)
     struct heap_span *span = heap_span_of(p);
     if (!span)
         return false;
-    if (span->kind == HEAP_SPAN_LARGE) {
-        stem_heap_lock(&stem_heap.central);
-        bool held = span->kind == HEAP_SPAN_LARGE && span->start == p && span->state == HEAP_HELD;
-        if (held) {
-            held_remove(span);
-            span->state = HEAP_LIVE;
-            stem_heap_shadow_large(span);
-        }
-        stem_heap_unlock(&stem_heap.central);
-        return held;
-    }
+    if (span->kind == HEAP_SPAN_LARGE)
+        return stem_heap_large_undo_free(span, p);
     struct heap_cache *cache = cache_enter();
     if (!cache)
         return false;
     bool found = false;
     for (uint32_t i = cache->ring_head; !found && i != cache->ring_tail; i--) {
-        uintptr_t *entry = &cache->ring[(i - 1) % HEAP_RING];
+        uintptr_t *entry = &cache->ring[(i - 1) & (stem_heap.hold_blocks - 1)];
         if (*entry != p)
             continue;
         *entry = 0;
         found = true;
         uint32_t index = heap_slot_index(span, p);
         cache->ring_bytes -= span->slot;
-        span->note[index] = (uint16_t)((span->note[index] & ~HEAP_STATE) | HEAP_LIVE);
+        span->slots[index].note = (uint16_t)((span->slots[index].note & ~HEAP_STATE) | HEAP_LIVE);
         stem_heap_shadow_live(p, heap_slot_bytes(span, index), span->slot);
     }
     cache_leave(cache);
@@ -456,14 +350,14 @@ void *stem_heap_take(bool *zero, size_t bytes, size_t align)
     if (bytes > HEAP_SLOT_MAX - HEAP_REDZONE ||
         align > HEAP_UNIT / 2) { /* a longer slack would not fit a note */
         stem_heap_start();
-        return take_large(zero, bytes, align, 0);
+        return stem_heap_large_take(zero, bytes, align, 0);
     }
     unsigned class = class_of(bytes + HEAP_REDZONE);
     if (align > 16) {
         while (class < HEAP_CLASSES && slot_of(class) & (align - 1))
             class ++;
         if (class == HEAP_CLASSES)
-            return take_large(zero, bytes, align, 0);
+            return stem_heap_large_take(zero, bytes, align, 0);
     }
     struct heap_cache *cache = cache_enter();
     if (__builtin_expect(!cache, 0))
@@ -478,7 +372,7 @@ uintptr_t stem_heap_take_growing(size_t bytes)
     bool zero;
     if (bytes <= HEAP_SLOT_MAX)
         return (uintptr_t)stem_heap_take(&zero, bytes, 16);
-    return (uintptr_t)take_large(&zero, bytes, 16, bytes / 4);
+    return (uintptr_t)stem_heap_large_take(&zero, bytes, 16, bytes / 4);
 }
 
 /* A small block, found: its span and slot. */
@@ -497,7 +391,7 @@ static inline enum heap_verdict look_up(struct heap_span **span, uint32_t *index
     uint32_t i = *index = heap_slot_index(s, p);
     if (p < s->start || i >= s->bump || s->start + (size_t)i * s->slot != p)
         return HEAP_INSIDE;
-    return (s->note[i] & HEAP_STATE) == HEAP_LIVE ? HEAP_GIVEN : HEAP_TWICE;
+    return (s->slots[i].note & HEAP_STATE) == HEAP_LIVE ? HEAP_GIVEN : HEAP_TWICE;
 }
 
 enum heap_verdict stem_heap_look(size_t *bytes, uintptr_t p)
@@ -518,12 +412,12 @@ enum heap_verdict stem_heap_give(uintptr_t p)
     if (__builtin_expect(verdict != HEAP_GIVEN, 0))
         return verdict;
     if (__builtin_expect(span->kind == HEAP_SPAN_LARGE, 0))
-        return give_large(p);
+        return stem_heap_large_give(p);
     if (__builtin_expect(stem_heap.armed, 0))
         stem_heap_shadow_freed(p, heap_slot_bytes(span, index));
     struct heap_cache *cache = cache_enter();
     if (__builtin_expect(!cache, 0)) {
-        span->note[index] |= HEAP_FREED;
+        span->slots[index].note |= HEAP_FREED;
         slot_post(span, index);
         return HEAP_GIVEN;
     }
@@ -550,11 +444,82 @@ bool stem_heap_resize(uintptr_t p, size_t bytes)
     }
     if (bytes + HEAP_REDZONE > span->slot || bytes < span->slot / 2)
         return false;
-    span->note[index] = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
+    span->slots[index].note = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
     if (stem_heap.armed)
         stem_heap_shadow_live(p, bytes, span->slot);
     return true;
 }
+
+/* ---- from supervised code ---- */
+
+static inline bool is_small(size_t bytes)
+{
+    return bytes <= HEAP_SLOT_MAX - HEAP_REDZONE;
+}
+
+void *stem_heap_quick_take(size_t bytes, bool clear)
+{
+    struct heap_cache *cache = stem_thread.heap;
+    if (!is_small(bytes) || !cache || cache->busy || !stem_heap.armed)
+        return NULL;
+    bool zero;
+    cache->busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    void *p = take_small(cache, &zero, class_of(bytes + HEAP_REDZONE), bytes);
+    cache_leave(cache);
+    if (clear && p && !zero)
+        heap_fill(p, 0, (bytes + 7) >> 3);
+    return p;
+}
+
+static inline void give_small(struct heap_cache *cache, struct heap_span *span, uint32_t index, uintptr_t p)
+{
+    stem_heap_shadow_freed(p, heap_slot_bytes(span, index));
+    cache->busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (!hold(cache, span, index, p))
+        give_now(cache, span, index);
+    cache_leave(cache);
+}
+
+bool stem_heap_quick_give(uintptr_t p)
+{
+    struct heap_cache *cache = stem_thread.heap;
+    struct heap_span *span;
+    uint32_t index;
+    if (!cache || cache->busy || !stem_heap.armed || look_up(&span, &index, p) != HEAP_GIVEN ||
+        span->kind == HEAP_SPAN_LARGE)
+        return false;
+    give_small(cache, span, index, p);
+    return true;
+}
+
+void *stem_heap_quick_resize(bool *gone, uintptr_t old, size_t bytes)
+{
+    struct heap_cache *cache = stem_thread.heap;
+    struct heap_span *span;
+    uint32_t index;
+    if (!is_small(bytes) || !bytes || !cache || cache->busy || !stem_heap.armed ||
+        look_up(&span, &index, old) != HEAP_GIVEN || span->kind == HEAP_SPAN_LARGE)
+        return NULL;
+    size_t was = heap_slot_bytes(span, index);
+    *gone = false;
+    /* In place only when it grows: what an undo brings back must not have been closed meanwhile. */
+    if (bytes >= was && bytes + HEAP_REDZONE <= span->slot) {
+        span->slots[index].note = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
+        stem_heap_shadow_live(old, bytes, span->slot);
+        return (void *)old;
+    }
+    void *p = stem_heap_quick_take(bytes, false);
+    if (!p)
+        return NULL;
+    stem_heap_copy((uintptr_t)p, old, was < bytes ? was : bytes);
+    give_small(cache, span, index, old);
+    *gone = true;
+    return p;
+}
+
+/* ---- fork ---- */
 
 static bool forking;
 

@@ -15,7 +15,7 @@ static bool slot_at(struct found *found, const struct heap_span *span, uint32_t 
 {
     if (index >= span->bump || index >= span->count)
         return false;
-    uint16_t note = span->note[index];
+    uint16_t note = span->slots[index].note;
     found->span = span;
     found->index = index;
     found->start = span->start + (size_t)index * span->slot;

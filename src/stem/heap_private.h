@@ -20,11 +20,10 @@ enum {
     HEAP_SLOT_MAX = 32768,     /* longer ones are spans of their own */
     HEAP_CLASSES = 15 + 7 * 8, /* 32..256 by 16, then eight steps per doubling */
     HEAP_BINS = 64,
-    HEAP_RING = 4096, /* entries of a thread's quarantine */
     HEAP_NONE = 0xffff,
 };
 
-/* note[slot]: two bits of state, fourteen of slack (slot size - requested size). */
+/* The note of a slot: two bits of state, fourteen of slack (slot size - requested size). */
 enum {
     HEAP_NEVER = 0 << 14,
     HEAP_LIVE = 1 << 14,
@@ -36,10 +35,15 @@ enum {
 enum heap_kind { HEAP_SPAN_FREE, HEAP_SPAN_SLAB, HEAP_SPAN_LARGE };
 enum heap_place { HEAP_PLACE_FULL, HEAP_PLACE_ACTIVE, HEAP_PLACE_PARTIAL };
 
+/* Both at one place: who takes a slot from the free list, or puts it there, wants both. */
+struct heap_slot {
+    uint16_t note, next;
+};
+
 struct heap_span {
     uintptr_t start; /* of slot 0, or of the large block */
     uint64_t magic;  /* ceil(2^40 / slot): exact quotient for every offset within a slab */
-    uint16_t *note, *next;
+    struct heap_slot *slots;
     uint32_t *stacks; /* two per slot (allocation, free), or NULL */
     struct heap_cache *owner;
     uint32_t slot;
@@ -82,6 +86,8 @@ struct heap {
     size_t reserved; /* its bytes */
     bool armed;
     bool stacks;
+    uint32_t hold_blocks;    /* quarantine of one thread: entries, a power of two, ... */
+    size_t hold_bytes;       /* ... and what they may hold */
     uint32_t *unit;          /* span number of each unit */
     struct heap_span *spans; /* by number; 0 is none */
     uint32_t span_count;
@@ -117,7 +123,7 @@ static inline uint32_t heap_slot_index(const struct heap_span *span, uintptr_t p
 
 static inline size_t heap_slot_bytes(const struct heap_span *span, uint32_t index)
 {
-    return span->slot - (span->note[index] & ~HEAP_STATE);
+    return span->slot - (span->slots[index].note & ~HEAP_STATE);
 }
 
 /* ---- fills and copies: short ones without the start-up cost of rep ---- */
@@ -149,7 +155,18 @@ void stem_heap_note_give(void *note, size_t bytes);
 /* Gives the memory of all free spans to the kernel. Returns whether there was any. */
 bool stem_heap_trim(void);
 
-/* ---- heap_cache.c: slabs, large blocks, quarantine ---- */
+/* ---- heap_large.c ---- */
+
+enum heap_verdict { HEAP_GIVEN, HEAP_FOREIGN, HEAP_TWICE, HEAP_INSIDE };
+/* A block that is a span of its own, with room for `headroom` bytes behind it. Out: `zero`. NULL: no memory. */
+void *stem_heap_large_take(bool *zero, size_t bytes, size_t align, size_t headroom);
+enum heap_verdict stem_heap_large_give(uintptr_t p);
+bool stem_heap_large_undo_free(struct heap_span *span, uintptr_t p);
+/* Where a large block's memory can be moved to a larger span by page tables alone. Returns the new address or
+ * 0. */
+uintptr_t stem_heap_move_pages(uintptr_t p, size_t bytes);
+
+/* ---- heap_cache.c: slabs, quarantine ---- */
 
 /* A block of `bytes` bytes whose address is a multiple of `align` (a power of two, 16 at least). Out: `zero`,
    whether its memory is known to be zero. Returns NULL when there is no memory (errno untouched). */
@@ -157,16 +174,20 @@ void *stem_heap_take(bool *zero, size_t bytes, size_t align);
 /* For a block that grows, and so is likely to grow again: a large one gets room behind it, which costs
    address space only, and can be resized in place. */
 uintptr_t stem_heap_take_growing(size_t bytes);
-enum heap_verdict { HEAP_GIVEN, HEAP_FOREIGN, HEAP_TWICE, HEAP_INSIDE };
 /* Frees the block that starts at `p`, by way of the quarantine when armed. Returns why not otherwise. */
 enum heap_verdict stem_heap_give(uintptr_t p);
 /* Whether a live block starts at `p`; its requested size. */
 enum heap_verdict stem_heap_look(size_t *bytes, uintptr_t p);
 /* Changes the size of a block in place. Returns whether it could. */
 bool stem_heap_resize(uintptr_t p, size_t bytes);
-/* Where a large block's memory can be moved to a larger span by page tables alone. Returns the new address or
- * 0. */
-uintptr_t stem_heap_move_pages(uintptr_t p, size_t bytes);
+
+/* malloc, calloc and realloc without all that is rare: NULL where the long way must be gone. Small blocks of armed heaps only,
+   and no stacks recorded. realloc: `old` is untouched unless the result stands. Out, when it stands: `gone`, whether `old`
+   was freed. */
+void *stem_heap_quick_take(size_t bytes, bool clear);
+void *stem_heap_quick_resize(bool *gone, uintptr_t old, size_t bytes);
+/* free of a live small block. Returns whether it is done. */
+bool stem_heap_quick_give(uintptr_t p);
 
 /* ---- heap_shadow.c: redzones ---- */
 

@@ -8,16 +8,32 @@ enum { REDZONE_CAP = 4096 }; /* of a large block: a longer one would only cost s
 
 #define WORD(poison) ((uint64_t)(poison)*0x0101010101010101ull)
 
-/* Shadow bytes [s, s + n) := poison, by words where it is long. */
+typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
+typedef uint16_t loose16 __attribute__((aligned(1), may_alias));
+
+/* Shadow bytes [s, s + n) := poison. Words, the last of which may overlap the one before, not bytes: most blocks are short. */
 static inline void paint(uint8_t *s, size_t n, uint8_t poison)
 {
-    while (n && (uintptr_t)s & 7) {
-        *s++ = poison;
-        n--;
+    uint64_t word = WORD(poison);
+    if (n >= 8) {
+        uint8_t *last = s + n - 8;
+        if (n > 512) {
+            heap_fill(s, word, n / 8);
+        } else {
+            for (; s < last; s += 8)
+                *(loose64 *)s = word;
+        }
+        *(loose64 *)last = word;
+    } else if (n >= 4) {
+        *(loose32 *)s = (uint32_t)word;
+        *(loose32 *)(s + n - 4) = (uint32_t)word;
+    } else if (n >= 2) {
+        *(loose16 *)s = (uint16_t)word;
+        *(loose16 *)(s + n - 2) = (uint16_t)word;
+    } else if (n) {
+        *s = poison;
     }
-    heap_fill(s, WORD(poison), n / 8);
-    for (s += n & ~(size_t)7, n &= 7; n; n--)
-        *s++ = poison;
 }
 
 void stem_heap_shadow_live(uintptr_t start, size_t bytes, size_t slot)
@@ -26,10 +42,10 @@ void stem_heap_shadow_live(uintptr_t start, size_t bytes, size_t slot)
         return;
     uint8_t *s = stem_shadow_base + (start >> 3);
     size_t whole = bytes >> 3, all = slot >> 3;
+    paint(s + whole, all - whole, STEM_POISON_REDZONE);
     paint(s, whole, 0);
     if (bytes & 7)
-        s[whole++] = bytes & 7;
-    paint(s + whole, all - whole, STEM_POISON_REDZONE);
+        s[whole] = bytes & 7;
 }
 
 void stem_heap_shadow_freed(uintptr_t start, size_t bytes)
@@ -72,7 +88,7 @@ void stem_heap_shadow_large(const struct heap_span *span)
 
 static void arm_slot(struct heap_span *span, uint32_t index)
 {
-    uint16_t note = __atomic_load_n(&span->note[index], __ATOMIC_ACQUIRE), now = note;
+    uint16_t note = __atomic_load_n(&span->slots[index].note, __ATOMIC_ACQUIRE), now = note;
     do {
         note = now;
         uintptr_t p = span->start + (size_t)index * span->slot;
@@ -81,7 +97,7 @@ static void arm_slot(struct heap_span *span, uint32_t index)
             stem_heap_shadow_live(p, bytes, span->slot);
         if ((note & HEAP_STATE) > HEAP_LIVE)
             stem_heap_shadow_freed(p, bytes);
-        now = __atomic_load_n(&span->note[index], __ATOMIC_ACQUIRE);
+        now = __atomic_load_n(&span->slots[index].note, __ATOMIC_ACQUIRE);
     } while (now !=
              note); /* another thread took or freed it meanwhile; the shadow depends on the note alone */
 }
@@ -94,6 +110,12 @@ void stem_heap_arm(void)
     stem_heap_lock(&stem_heap.central);
     stem_heap.stacks = stem_control && stem_control->config.heap_stacks &&
                        !(stem_control->config.knobs & 1u << CORE_KNOB_NO_HEAP_STACKS);
+    /* Who looks for faults wants freed blocks kept long; members at work want their processor's caches. */
+    bool long_time = stem_heap.stacks;
+    stem_heap.hold_blocks = long_time ? 1 << 16 : 1 << 12;
+    stem_heap.hold_bytes = stem_control && stem_control->config.knobs & 1u << CORE_KNOB_NO_QUARANTINE ? 0
+                           : long_time ? 4 << 20
+                                       : 256 << 10;
     __atomic_store_n(&stem_heap.armed, true, __ATOMIC_SEQ_CST);
     for (uint32_t n = 1; n < stem_heap.span_count; n++) {
         struct heap_span *span = &stem_heap.spans[n];
