@@ -550,7 +550,95 @@ stem_fast_\name:
         FAST_APPEND strcat
         FAST_APPEND __strcat_chk, %rdx
 
+/* ---- what cannot be undone, and locks ---- */
+
+        .macro  EFFECT
+        cmpb    $0, stem_fast_logs(%rip)
+        je      1f
+        mov     $(5 << 3 | 6), %r8d             /* STEM_COMPENSATE_EFFECT */
+        call    fast_compensate
+1:
+        .endm
+
+        .macro  FAST_EFFECT name
+        FAST    \name
+        EFFECT
+        RUN     \name
+        FAST_END \name
+        .endm
+
+        FAST_EFFECT pthread_mutex_unlock
+        FAST_EFFECT putchar
+        FAST_EFFECT fputc
+        FAST_EFFECT putc
+        FAST_EFFECT fgetc
+        FAST_EFFECT getc
+        FAST_EFFECT ungetc
+        FAST_EFFECT fflush
+
+        FAST    fputs
+        pxor    %xmm0, %xmm0
+        CHECK_TEXT %rdi, %edi
+        EFFECT
+        RUN     fputs
+        FAST_END fputs
+
+        .macro  FAST_LOCK name
+        FAST    \name
+        .cfi_startproc
+        push    %rdi
+        .cfi_adjust_cfa_offset 8
+        call    *stem_fast_real_\name(%rip)
+        pop     %rdi
+        .cfi_adjust_cfa_offset -8
+        test    %eax, %eax
+        jnz     1f
+        cmpb    $0, stem_fast_logs(%rip)
+        je      1f
+        mov     $(3 << 3 | 6), %r8d             /* STEM_COMPENSATE_LOCK */
+        call    fast_compensate
+        xor     %eax, %eax
+1:      ret
+        .cfi_endproc
+        FAST_END \name
+        .endm
+
+        FAST_LOCK pthread_mutex_lock
+        FAST_LOCK pthread_mutex_trylock
+
 stem_fast_end:
+
+/* ---- heap: C does the work, unless it is rare ---- */
+
+        .macro  FAST_HEAP name, function
+        .balign 16
+        .globl  stem_fast_\name
+        .hidden stem_fast_\name
+        .type   stem_fast_\name, @function
+stem_fast_\name:
+        .cfi_startproc
+        push    %rdi
+        .cfi_adjust_cfa_offset 8
+        push    %rsi
+        .cfi_adjust_cfa_offset 8
+        cld
+        call    \function
+        pop     %rsi
+        .cfi_adjust_cfa_offset -8
+        pop     %rdi
+        .cfi_adjust_cfa_offset -8
+        test    %rax, %rax
+        jz      1f
+        ret
+1:      jmp     *stem_fast_long_\name(%rip)
+        .cfi_endproc
+        .size   stem_fast_\name, . - stem_fast_\name
+        .endm
+
+        FAST_HEAP malloc, stem_fast_take
+        FAST_HEAP calloc, stem_fast_take_clear
+        FAST_HEAP realloc, stem_fast_resize
+        FAST_HEAP free, stem_fast_give
 
 /* ---- the undo log ---- */
 
@@ -630,5 +718,39 @@ fast_log:
         ret
         .cfi_endproc
         .size   fast_log, . - fast_log
+
+        /* Appends the compensation whose second word is in r8, with rdi as its argument. Keeps the arguments of three. */
+        .type   fast_compensate, @function
+fast_compensate:
+        .cfi_startproc
+        mov     stem_thread@gottpoff(%rip), %rax
+        cmpq    $0, %fs:THREAD_RING_BASE(%rax)
+        je      1f
+        mov     %fs:THREAD_RING(%rax), %r10
+        mov     %rdi, (%r10)
+        mov     %r8, 8(%r10)
+        mov     %r10, %r11
+        add     $16, %r11w
+        mov     %r11, %fs:THREAD_RING(%rax)
+        ret
+1:      push    %rdi
+        .cfi_adjust_cfa_offset 8
+        push    %rsi
+        .cfi_adjust_cfa_offset 8
+        push    %rdx
+        .cfi_adjust_cfa_offset 8
+        mov     %rdi, %rsi
+        mov     %r8d, %edi
+        shr     $3, %edi
+        call    stem_undo_compensate
+        pop     %rdx
+        .cfi_adjust_cfa_offset -8
+        pop     %rsi
+        .cfi_adjust_cfa_offset -8
+        pop     %rdi
+        .cfi_adjust_cfa_offset -8
+        ret
+        .cfi_endproc
+        .size   fast_compensate, . - fast_compensate
 
         .section .note.GNU-stack, "", @progbits

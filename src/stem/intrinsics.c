@@ -111,6 +111,19 @@ static unsigned find(const char *symbol)
     return buckets[b] ? buckets[b] - 1u : FUNCTIONS;
 }
 
+/* Whether all that is done about a call is to note it down for an undo. */
+static bool is_only_noted(const struct intrinsic *function)
+{
+    if (function->shape == SHAPE_AROUND
+            ? function->handler != stem_around_lock && function->handler != stem_around_descriptor
+            : function->shape != SHAPE_CHECKED)
+        return false;
+    for (unsigned i = 0; i < EFFECTS; i++)
+        if (function->effect[i].op != OP_NONE && function->effect[i].op != OP_EFFECT)
+            return false;
+    return true;
+}
+
 /* Translator lock held, as the caller translates. */
 enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol)
 {
@@ -125,7 +138,7 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol)
             real = 0;
         targets[i] = real ? real : NOT_LIBCS;
     }
-    if (targets[i] == NOT_LIBCS)
+    if (targets[i] == NOT_LIBCS || (stem_control->config.mode != WIRE_MODE_FULL && is_only_noted(&table[i])))
         return STEM_CALLEE_PLAIN;
     thunk->v = stem_fast_entry(table[i].name, (uintptr_t)stem_intrinsic_entries + (size_t)i * ENTRY_BYTES,
                                targets[i]);

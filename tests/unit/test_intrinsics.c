@@ -380,7 +380,7 @@ static void missing(void **state)
 /* ---- short cuts ---- */
 
 static const char *const short_cuts[] = {
-#define SHORT_CUT(name) #name,
+#define SHORT_CUT(name, when) #when #name,
 #include "stem/intrinsics_fast.def"
 };
 enum { SHORT_CUTS = sizeof short_cuts / sizeof *short_cuts };
@@ -472,7 +472,9 @@ static void short_and_long(void **state)
     munmap(edge + ARENA, ARENA);
     munmap(edge + 3 * ARENA, ARENA);
     for (volatile unsigned turn = 0; turn < 40000; turn++) {
-        const char *name = short_cuts[turn % SHORT_CUTS];
+        if (strncmp(short_cuts[turn % SHORT_CUTS], "SHADOW", 6) != 0)
+            continue; /* memory is different each time */
+        const char *name = short_cuts[turn % SHORT_CUTS] + 6;
         void *code[2] = {entry_without(name, 0), entry_without(name, 1u << CORE_KNOB_NO_SHORT_CUTS)};
         assert_ptr_not_equal(code[0], code[1]);
         size_t most = below(8) ? 80 : 1500, bytes[2];
