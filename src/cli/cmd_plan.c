@@ -143,6 +143,11 @@ static void print_plan(const struct plan *plan)
     if (plan->excluded_cost)
         printf(" (%.1f%% more are in the C library and other system objects)",
                100 * (double)plan->excluded_cost / all);
+    if (plan->lost_count)
+        printf(
+            "\nleft out        %zu function%s, %.2g%% of the work: startup code, or not in the binaries here",
+            plan->lost_count, plan->lost_count == 1 ? "" : "s",
+            100 * (double)plan->lost_cost / (plan->total + (double)plan->lost_cost));
     printf("\nwork unit Z     %.6g %s\n", plan->unit, metric);
     printf("total work W    %.6g units; %.4g%% of T with risk, %.4g%% of the work is at risk\n",
            plan->total_work, plan->weighted_percent, at_risk);
@@ -229,7 +234,11 @@ static int print_explanation(const struct plan *plan, const struct plan_options 
     const struct plan_function *f = &plan->functions[at];
     printf("%s in %s\n", f->name, plan->objects[f->object].path);
     if (!f->own) {
-        puts("  is in a system object, so nobody's slice holds it; it only counts in the call graph");
+        puts(f->lost == PLAN_LOST_BETWEEN
+                 ? "  is startup code or a stub of the linker, so nobody's slice holds it"
+             : f->lost
+                 ? "  is not in the binary that is here, so nobody's slice holds it; record the profile anew"
+                 : "  is in a system object, so nobody's slice holds it; it only counts in the call graph");
         return BASE_EXIT_OK;
     }
     printf("  x = %" PRIu64 ", C = 100 x / T = %.4g%%, r = x / Z = %" PRIu64 " / %.6g = %.6g\n", f->cost,
@@ -323,6 +332,9 @@ static void print_json(const struct plan *plan)
         "assign", plan->assign->name, "epoch", (json_int_t)plan->epoch, "excluded_cost",
         (json_int_t)plan->excluded_cost, "everyone_in_slices", with_common, "functions", json_functions(plan),
         "members_table", json_members(plan, with_common));
+    json_object_set_new(root, "left_out",
+                        json_pack("{s:I, s:I}", "functions", (json_int_t)plan->lost_count, "cost",
+                                  (json_int_t)plan->lost_cost));
     if (!isnan(plan->overhead_percent))
         json_object_set_new(root, "overhead_percent", json_real(plan->overhead_percent));
     json_dumpf(root, stdout, JSON_INDENT(1));
@@ -333,13 +345,11 @@ static void print_json(const struct plan *plan)
 static int write_manifest(struct base_error *error, const struct plan *plan)
 {
     void *data;
-    size_t bytes, left_out;
-    if (plan_manifest(error, &data, &bytes, &left_out, plan))
+    size_t bytes;
+    if (plan_manifest(error, &data, &bytes, plan))
         return -1;
     int status = base_write_file(error, output, data, bytes);
     free(data);
-    if (status == 0 && left_out)
-        base_note("%s: left out %zu that the binaries do not have", output, left_out);
     return status;
 }
 

@@ -19,11 +19,6 @@ static int by_place(const void *left, const void *right)
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-static bool is_resolved(const struct plan *plan, const struct plan_function *f)
-{
-    return plan->objects[f->object].build_id_bytes && f->offset <= UINT32_MAX;
-}
-
 /* Refuses objects that cannot be used. Out: used[object]; returns 0 or -1. */
 static int check_objects(struct base_error *error, bool *used, const struct plan *plan)
 {
@@ -32,17 +27,17 @@ static int check_objects(struct base_error *error, bool *used, const struct plan
         size_t count = 0, missing = 0;
         if (!plan->objects[o].own)
             continue;
-        for (size_t f = 0; f < plan->own_count; f++) {
+        for (size_t f = 0; f < plan->function_count; f++) {
             const struct plan_function *function = &plan->functions[f];
-            if (function->object != o)
+            if (function->object != o || function->lost == PLAN_LOST_BETWEEN)
                 continue;
             work += (double)function->cost;
             count++;
-            if (is_resolved(plan, function)) {
-                used[o] = true;
-            } else {
+            if (function->lost) {
                 lost += (double)function->cost;
                 missing++;
+            } else {
+                used[o] = true;
             }
         }
         const char *path = plan->objects[o].path;
@@ -59,8 +54,7 @@ static int check_objects(struct base_error *error, bool *used, const struct plan
     return 0;
 }
 
-int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *left_out,
-                  const struct plan *plan)
+int plan_manifest(struct base_error *error, void **data, size_t *bytes, const struct plan *plan)
 {
     int status = -1;
     uint32_t *order = plan_allocate(plan->own_count, sizeof *order);
@@ -83,9 +77,7 @@ int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *
         goto out;
     size_t count = 0;
     for (size_t f = 0; f < plan->own_count; f++)
-        if (is_resolved(plan, &plan->functions[f]))
-            order[count++] = (uint32_t)f;
-    *left_out = plan->own_count - count;
+        order[count++] = (uint32_t)f;
     sorted = plan;
     qsort(order, count, sizeof *order, by_place);
     for (uint32_t o = 0; o < plan->object_count; o++)

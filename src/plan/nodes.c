@@ -103,6 +103,28 @@ static uint64_t find_offset(const struct image *image, const struct name_index *
     return PLAN_NO_OFFSET;
 }
 
+/* Code that runs before or behind a program's own, or between its functions: it has no entry in the call-frame information, so that
+   no build's file has it as a function. Recorders name it when they have symbols, else by its address. */
+static bool is_between_functions(const struct image *image, const char *name)
+{
+    static const char *const startup[] = {"_start",
+                                          "_init",
+                                          "_fini",
+                                          "(below main)",
+                                          "deregister_tm_clones",
+                                          "register_tm_clones",
+                                          "frame_dummy",
+                                          "__do_global_dtors_aux"};
+    for (size_t i = 0; i < sizeof startup / sizeof *startup; i++)
+        if (strcmp(name, startup[i]) == 0)
+            return true;
+    char *end;
+    unsigned long long offset = strtoull(name, &end, 16);
+    if (strstr(name, " [PLT]"))
+        return true;
+    return strncmp(name, "0x", 2) == 0 && *end == 0 && !image_function_at(image, offset);
+}
+
 /* Resolves the functions of one object. What is missing is told when a manifest is asked for. */
 static int resolve_object(struct base_error *error, struct plan *plan, uint32_t o,
                           const struct profile *profile, const struct plan_options *options)
@@ -149,6 +171,11 @@ static int resolve_object(struct base_error *error, struct plan *plan, uint32_t 
             if (!at || at->offset != function->offset)
                 function->offset = PLAN_NO_OFFSET;
         }
+        if (object->problem || function->offset <= UINT32_MAX)
+            continue;
+        /* No member can watch it, so that it is no part of what is divided. */
+        function->own = false;
+        function->lost = is_between_functions(image, function->name) ? PLAN_LOST_BETWEEN : PLAN_LOST_MISSING;
     }
     if (!object->problem) {
         memcpy(object->build_id, id, bytes);
@@ -299,10 +326,19 @@ int plan_nodes(struct base_error *error, struct plan *plan, const struct profile
     for (size_t f = 0; f < plan->function_count; f++) {
         if (plan->functions[f].own)
             plan->own_count++;
-        else
+        else if (plan->functions[f].lost) {
+            plan->lost_count++;
+            plan->lost_cost += plan->functions[f].cost;
+        } else
             plan->excluded_cost += plan->functions[f].cost;
         plan->total += plan->functions[f].own ? (double)plan->functions[f].cost : 0;
     }
+    if (plan->own_count == 0 && plan->lost_count)
+        return base_fail(
+            error, BASE_EXIT_INPUT,
+            "none of the %zu functions of this profile is in the binaries here: they are other builds "
+            "than the profile's; record the profile anew",
+            plan->lost_count);
     if (plan->own_count == 0 || plan->total <= 0)
         return base_fail(
             error, BASE_EXIT_INPUT,

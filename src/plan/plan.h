@@ -87,12 +87,20 @@ struct plan_object {
     const char *problem; /* why it is not resolved, or NULL */
 };
 
+/* Why a function of one of the program's own objects is not divided. */
+enum plan_lost {
+    PLAN_LOST_NOT,
+    PLAN_LOST_BETWEEN, /* startup code, PLT stubs: no functions of any build */
+    PLAN_LOST_MISSING, /* the binary does not have it */
+};
+
 struct plan_function {
     const char *name; /* as the profile knows it, without recursion level; owned by the plan */
     uint32_t object;
     uint64_t offset; /* or PLAN_NO_OFFSET */
     uint64_t cost, calls;
     bool own;
+    uint8_t lost; /* enum plan_lost; then it is not `own` */
     /* of own functions */
     double share_percent, relative, risk, demand;
     uint32_t distance, next; /* MODEL_UNREACHABLE; node on the shortest way to input, or MODEL_NO_FUNCTION */
@@ -116,8 +124,10 @@ struct plan {
     struct plan_other *others; /* nodes function_count and up */
     struct plan_call *calls;   /* that the binaries' code says */
     size_t other_count, call_count;
-    double total;            /* T of own functions */
-    uint64_t excluded_cost;  /* of system objects */
+    double total;           /* T of own functions */
+    uint64_t excluded_cost; /* of system objects */
+    uint64_t lost_cost;     /* of lost functions */
+    size_t lost_count;
     double unit, total_work; /* Z, W */
     double weighted_percent; /* sum v_i C_i */
     double members_wanted;   /* N before it is cut to MODEL_MEMBERS_MAX */
@@ -146,10 +156,8 @@ int plan_make(struct base_error *error, struct plan *plan, const struct profile 
 void plan_free(struct plan *plan);
 
 /* Writes the manifest for wire/manifest.h. Returns 0, or -1 with `error` when functions could not be found in the
-   binaries of this machine: BASE_EXIT_INPUT, and which. Out: *data, *bytes (free()); *left_out: functions that are in no
-   binary, each without noticeable cost. */
-int plan_manifest(struct base_error *error, void **data, size_t *bytes, size_t *left_out,
-                  const struct plan *plan);
+   binaries of this machine: BASE_EXIT_INPUT, and which. Out: *data, *bytes (free()). It holds every own function. */
+int plan_manifest(struct base_error *error, void **data, size_t *bytes, const struct plan *plan);
 
 /* A node of the call graph: its name, the next one on its shortest way to input or MODEL_NO_FUNCTION, and how it is known that
    it calls another. Out: *calls: how often that was seen. */
