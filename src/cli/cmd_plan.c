@@ -11,7 +11,7 @@
 #include <string.h>
 
 static bool json, by_distance, measured_only;
-static const char *output, *risk, *inputs, *program, *objects, *explain, *constants_path;
+static const char *output, *risk, *inputs, *program, *objects, *explain, *constants_path, *picture;
 static int assign, policy;
 static int64_t members, unit, distance, quanta, quantum_ms, seed, epoch, top;
 static double slice, budget, alpha, cold, eps;
@@ -59,6 +59,8 @@ static const struct base_option options[] = {
     BASE_TEXT("constants", 0, "FILE", &constants_path, NULL,
               "measured cost of supervision, to predict overhead"),
     BASE_TEXT("explain", 0, "FUNCTION", &explain, NULL, "say how one function came by its numbers"),
+    BASE_TEXT("plot", 0, "FILE", &picture, NULL,
+              "draw loads and coverage into FILE.svg or FILE.png, with gnuplot"),
     BASE_INTEGER("top", 0, "N", &top, "20", 0, 1000000000, "show N functions and N members only (0: all)"),
     BASE_TEXT("output", 'o', "MANIFEST", &output, NULL, "write the manifest for testudo community publish"),
     BASE_JSON(&json),
@@ -353,6 +355,54 @@ static int write_manifest(struct base_error *error, const struct plan *plan)
     return status;
 }
 
+/* A bar for each member, and which share of members watches what. */
+static int draw(struct base_error *error, const struct plan *plan)
+{
+    enum { BARS_MAX = 400 };
+    size_t bars = plan->members < BARS_MAX ? plan->members : BARS_MAX, n = plan->own_count;
+    double *memory = calloc(3 * bars + 4 * n + 4, sizeof *memory), *at = memory;
+    if (!memory)
+        return base_fail(error, BASE_EXIT_FAILURE, "out of memory");
+    double *member = at, *load = at + bars, *common = at + 2 * bars;
+    double *cost_x = at + 3 * bars, *cost_y = cost_x + n, *risk_x = cost_y + n, *risk_y = risk_x + n;
+    double *ends = risk_y + n, fair[] = {plan->total_work / plan->members, plan->total_work / plan->members};
+    ends[0] = 0;
+    ends[1] = plan->members;
+    plan_loads(member, load, common, bars, plan);
+    plan_coverage_curve(cost_x, cost_y, plan, false);
+    plan_coverage_curve(risk_x, risk_y, plan, true);
+    const struct report_curve loads[] = {
+        {.name = "own slice", .count = bars, .x = member, .y = load, .bars = true},
+        {.name = "watched by all", .count = bars, .x = member, .y = common, .bars = true},
+        {.name = "W/N", .count = 2, .x = ends, .y = fair}};
+    const struct report_curve by_cost[] = {
+        {.name = "members that watch it", .count = n, .x = cost_x, .y = cost_y, .steps = true}};
+    const struct report_curve by_risk[] = {
+        {.name = "members that watch it", .count = n, .x = risk_x, .y = risk_y, .steps = true}};
+    const struct report_plot plots[] = {{.title = "load of each member",
+                                         .x_label = "member",
+                                         .y_label = "work units",
+                                         .curves = loads,
+                                         .curve_count = 3},
+                                        {.title = "coverage by function",
+                                         .x_label = "functions by falling cost",
+                                         .y_label = "% of members",
+                                         .x_log = true,
+                                         .curves = by_cost,
+                                         .curve_count = 1},
+                                        {.title = "coverage by risk",
+                                         .x_label = "% of all risk, riskiest functions first",
+                                         .y_label = "% of members",
+                                         .curves = by_risk,
+                                         .curve_count = 1}};
+    char title[160];
+    snprintf(title, sizeof title, "%zu functions, %" PRIu32 " members, P(first) %.4g of risk, %.4g of work",
+             n, plan->members, plan->coverage.by_risk, plan->coverage.by_work);
+    int result = report_plots_save(error, title, plots, 3, picture);
+    free(memory);
+    return result;
+}
+
 /* What the words on the command line mean together. Returns -1, or the exit status of wrong usage. */
 static int read_options(struct plan_options *how)
 {
@@ -419,7 +469,7 @@ int cli_plan(int argc, char **argv)
         return base_fail_exit(&error);
     }
     status = BASE_EXIT_OK;
-    if (output && write_manifest(&error, &plan))
+    if ((output && write_manifest(&error, &plan)) || (picture && draw(&error, &plan)))
         status = base_fail_exit(&error);
     else if (explain)
         status = print_explanation(&plan, &how);

@@ -2,13 +2,14 @@
 #include "base/base.h"
 #include "cli/cli.h"
 #include "profile/profile.h"
+#include "report/report.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *output;
+static const char *output, *graph;
 static bool json, all;
 static int64_t top;
 
@@ -87,6 +88,10 @@ static const struct base_option show_options[] = {
     BASE_INTEGER("top", 0, "N", &top, "0", 0, 1000000000,
                  "show the N most costly functions only (0: no limit)"),
     BASE_FLAG("all", 'a', &all, "show functions without cost, too"),
+    BASE_TEXT(
+        "graph", 0, "FILE", &graph, NULL,
+        "draw who calls whom into FILE.svg, FILE.png or FILE.dot, with graphviz: the N most costly functions, "
+        "without --top 40"),
     BASE_JSON(&json),
     BASE_END,
 };
@@ -97,7 +102,8 @@ static const struct base_command show_command = {
     .operands = "FILE",
     .description = "FILE is a profile, or the output of callgrind, gprof or perf script as it is.\n"
                    "Self cost is a function's own work without that of the functions it calls.",
-    .example = "testudo profile show apache.profile --top 20\n",
+    .example = "testudo profile show apache.profile --top 20\n"
+               "testudo profile show apache.profile --top 60 --graph apache.svg\n",
     .options = show_options,
     .operands_min = 1,
     .operands_max = 1,
@@ -149,6 +155,52 @@ static void show_text(const struct profile *profile, size_t shown, size_t workin
     }
 }
 
+/* The costly functions and the calls among them. */
+static int draw(struct base_error *error, const struct profile *profile, size_t working)
+{
+    enum { NODES = 40, NOTE_BYTES = 64 };
+    size_t limit = top ? (size_t)top : NODES, count = limit < working ? limit : working, links = 0;
+    struct report_node *nodes = calloc(count + 1, sizeof *nodes);
+    struct report_link *arrows = calloc(profile->edge_count + 1, sizeof *arrows);
+    char(*notes)[NOTE_BYTES] = calloc(count + profile->edge_count + 1, sizeof *notes);
+    char title[512];
+    uint64_t most = 1;
+    int result;
+    if (!nodes || !arrows || !notes) {
+        result = base_fail(error, BASE_EXIT_FAILURE, "out of memory");
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct profile_function *f = &profile->functions[i];
+        snprintf(notes[i], NOTE_BYTES, "%.2f%%, %" PRIu64 " calls",
+                 100 * (double)f->self / (double)profile->total, f->calls);
+        nodes[i] = (struct report_node){
+            .name = f->name, .note = notes[i], .heat = (double)f->self / (double)profile->functions[0].self};
+    }
+    for (size_t e = 0; e < profile->edge_count; e++)
+        if (profile->edges[e].caller < count && profile->edges[e].callee < count &&
+            profile->edges[e].calls > most)
+            most = profile->edges[e].calls;
+    for (size_t e = 0; e < profile->edge_count; e++) {
+        const struct profile_edge *edge = &profile->edges[e];
+        if (edge->caller >= count || edge->callee >= count)
+            continue;
+        snprintf(notes[count + links], NOTE_BYTES, "%" PRIu64, edge->calls);
+        arrows[links] = (struct report_link){.from = edge->caller,
+                                             .to = edge->callee,
+                                             .note = notes[count + links],
+                                             .weight = (double)edge->calls / (double)most};
+        links++;
+    }
+    snprintf(title, sizeof title, "%.400s: %zu of %zu functions", profile->source, count, working);
+    result = report_graph_save(error, title, nodes, count, arrows, links, graph);
+out:
+    free(nodes);
+    free(arrows);
+    free(notes);
+    return result;
+}
+
 static int show(int argc, char **argv)
 {
     struct base_args args;
@@ -166,12 +218,15 @@ static int show(int argc, char **argv)
     size_t shown = all ? profile.function_count : working;
     if (top && (size_t)top < shown)
         shown = (size_t)top;
-    if (json)
+    status = BASE_EXIT_OK;
+    if (graph && draw(&error, &profile, working))
+        status = base_fail_exit(&error);
+    else if (json)
         show_json(&profile, shown);
     else
         show_text(&profile, shown, working);
     profile_free(&profile);
-    return BASE_EXIT_OK;
+    return status;
 }
 
 static const struct base_action actions[] = {

@@ -175,6 +175,13 @@ struct plan_reach {
    that can be reached. In: room >= 1. */
 size_t plan_reaches(struct plan_reach *reach, size_t room, const struct plan *plan);
 
+/* Loads for a picture, in work units. Out: member[room], load[room], common[room]: the part that everyone has; with more
+   members than room the highest load of each group. In: room <= members. */
+void plan_loads(double *member, double *load, double *common, size_t room, const struct plan *plan);
+/* Share of members, in percent, that watch each own function at any moment. Out: watched[own_count]; x[own_count]: the function's
+   number by falling cost, or with by_risk the percentage of all risk up to it, by falling risk. */
+void plan_coverage_curve(double *x, double *watched, const struct plan *plan, bool by_risk);
+
 /* Finds a function by name, OBJECT!NAME or 0xOFFSET. Returns its index, or MODEL_NO_FUNCTION. */
 uint32_t plan_find(const struct plan *plan, const char *name);
 

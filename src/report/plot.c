@@ -1,18 +1,7 @@
-/* Plots, drawn by gnuplot from a script that carries its data. The script and the picture go through a folder of their own
-   next to the result, so that gnuplot reads nothing but what we wrote and a half-drawn picture never bears the name. */
-#define _GNU_SOURCE
-#include "report/report.h"
+/* Plots, drawn by gnuplot from a script that carries its data. */
+#include "report/drawing.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ;
 
 /* A string of gnuplot in single quotes, in which nothing but the quote itself is special. */
 static void put_quoted(struct base_text *script, const char *text)
@@ -34,9 +23,10 @@ static void put_setting(struct base_text *script, const char *what, const char *
     base_text_puts(script, "\n");
 }
 
-static void put_data(struct base_text *script, size_t index, const struct report_curve *curve, bool y_log)
+static void put_data(struct base_text *script, size_t panel, size_t index, const struct report_curve *curve,
+                     bool y_log)
 {
-    base_text_printf(script, "$curve%zu << EOD\n", index);
+    base_text_printf(script, "$curve%zu_%zu << EOD\n", panel, index);
     for (size_t i = 0; i < curve->count; i++) {
         double low = curve->low ? curve->low[i] : curve->y[i],
                high = curve->high ? curve->high[i] : curve->y[i];
@@ -48,30 +38,47 @@ static void put_data(struct base_text *script, size_t index, const struct report
     base_text_puts(script, "EOD\n");
 }
 
-static void put_curve(struct base_text *script, size_t index, const struct report_curve *curve)
+static void put_curve(struct base_text *script, size_t panel, size_t index, const struct report_curve *curve)
 {
-    const char *style = curve->points       ? "points pt 6 ps 1.5 lw 2"
+    const char *style = curve->bars         ? "boxes fs solid 0.8 noborder"
+                        : curve->points     ? "points pt 6 ps 1.5 lw 2"
+                        : curve->steps      ? "steps lw 2"
                         : curve->count < 20 ? "linespoints lw 2 pt 7 ps 0.5"
                                             : "lines lw 2";
     if (curve->low && curve->high)
-        base_text_printf(script, "%s$curve%zu using 1:2:3:4 with yerrorbars pt 0 lt %zu dt 1 notitle",
-                         index ? ", " : "plot ", index, index + 1);
-    base_text_printf(script, "%s$curve%zu using 1:2 with %s lt %zu title ",
-                     index || (curve->low && curve->high) ? ", " : "plot ", index, style, index + 1);
+        base_text_printf(script, "%s$curve%zu_%zu using 1:2:3:4 with yerrorbars pt 0 lt %zu dt 1 notitle",
+                         index ? ", " : "plot ", panel, index, index + 1);
+    base_text_printf(script, "%s$curve%zu_%zu using 1:2 with %s lt %zu title ",
+                     index || (curve->low && curve->high) ? ", " : "plot ", panel, index, style, index + 1);
     put_quoted(script, curve->name);
 }
 
-static void write_script(struct base_text *script, const struct report_plot *plot, const char *picture,
-                         bool svg)
+static void put_panel(struct base_text *script, size_t panel, const struct report_plot *plot)
 {
-    base_text_puts(script, "set encoding utf8\n");
-    base_text_puts(script,
-                   svg ? "set terminal svg size 900,500 noenhanced background 'white' font 'sans,14'\n"
-                       : "set terminal pngcairo size 1350,750 noenhanced font 'sans,14'\n");
-    put_setting(script, "output", picture);
+    base_text_puts(script, plot->curve_count < 2 ? "unset key\n" : "set key\n");
     put_setting(script, "title", plot->title);
     put_setting(script, "xlabel", plot->x_label);
     put_setting(script, "ylabel", plot->y_label);
+    base_text_printf(script, "%sset logscale x\n%sset logscale y\n", plot->x_log ? "" : "un",
+                     plot->y_log ? "" : "un");
+    bool bars = false;
+    for (size_t i = 0; i < plot->curve_count; i++)
+        bars |= plot->curves[i].bars;
+    base_text_puts(script, bars ? "set yrange [0:*]\nset boxwidth 0.8 relative\n" : "set yrange [*:*]\n");
+    for (size_t i = 0; i < plot->curve_count; i++)
+        put_curve(script, panel, i, &plot->curves[i]);
+    base_text_puts(script, "\n");
+}
+
+static void write_script(struct base_text *script, const char *title, const struct report_plot *plots,
+                         size_t count, const char *picture, bool svg)
+{
+    base_text_puts(script, "set encoding utf8\n");
+    base_text_printf(script,
+                     svg ? "set terminal svg size 900,%zu noenhanced background 'white' font 'sans,14'\n"
+                         : "set terminal pngcairo size 1350,%zu noenhanced font 'sans,14'\n",
+                     (svg ? 500 : 750) * count - (count > 1 ? 150 * count : 0));
+    put_setting(script, "output", picture);
     base_text_puts(
         script,
         "set grid\nset border 3\nset tics nomirror\nset key outside right top vertical Left reverse\n");
@@ -82,68 +89,38 @@ static void write_script(struct base_text *script, const struct report_plot *plo
     for (unsigned i = 0; i < 3 * COLOURS; i++)
         base_text_printf(script, "set linetype %u lc rgb '#%s' dt %u\n", i + 1, colours[i % COLOURS],
                          i / COLOURS + 1);
-    if (plot->curve_count < 2)
-        base_text_puts(script, "unset key\n");
-    if (plot->x_log)
-        base_text_puts(script, "set logscale x\n");
-    if (plot->y_log)
-        base_text_puts(script, "set logscale y\n");
-    for (size_t i = 0; i < plot->curve_count; i++)
-        put_data(script, i, &plot->curves[i], plot->y_log);
-    for (size_t i = 0; i < plot->curve_count; i++)
-        put_curve(script, i, &plot->curves[i]);
-    base_text_puts(script, "\n");
-}
-
-/* Runs gnuplot on the script. What it says goes to our standard error. */
-static int draw(struct base_error *error, const char *script, const char *path)
-{
-    char name[] = "gnuplot", plain[] = "-d", file[4200];
-    snprintf(file, sizeof file, "%s", script);
-    char *arguments[] = {name, plain, file, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    pid_t child;
-    int reason = posix_spawnp(&child, name, &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (reason == ENOENT)
-        return base_fail(error, BASE_EXIT_ENVIRONMENT,
-                         "cannot draw %s: gnuplot is not installed (package gnuplot-nox)", path);
-    if (reason)
-        return base_fail(error, BASE_EXIT_FAILURE, "cannot start gnuplot: %s", strerror(reason));
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return base_fail(error, BASE_EXIT_FAILURE, "lost sight of gnuplot: %s", strerror(errno));
-    if (!WIFEXITED(status) || WEXITSTATUS(status))
-        return base_fail(error, BASE_EXIT_FAILURE, "cannot draw %s: gnuplot failed", path);
-    return 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t c = 0; c < plots[i].curve_count; c++)
+            put_data(script, i, c, &plots[i].curves[c], plots[i].y_log);
+    if (count > 1) {
+        base_text_printf(script, "set multiplot layout %zu,1 title ", count);
+        put_quoted(script, title);
+        base_text_puts(script, "\n");
+    }
+    for (size_t i = 0; i < count; i++)
+        put_panel(script, i, &plots[i]);
+    if (count > 1)
+        base_text_puts(script, "unset multiplot\n");
 }
 
 int report_plot_save(struct base_error *error, const struct report_plot *plot, const char *path)
 {
-    const char *end = strrchr(path, '.');
-    bool svg = end && !strcmp(end, ".svg");
-    if (!svg && (!end || strcmp(end, ".png")))
+    return report_plots_save(error, plot->title, plot, 1, path);
+}
+
+int report_plots_save(struct base_error *error, const char *title, const struct report_plot *plots,
+                      size_t count, const char *path)
+{
+    enum report_picture form = report__picture(path);
+    if (form != REPORT_SVG && form != REPORT_PNG)
         return base_fail(error, BASE_EXIT_USAGE, "cannot draw %s: the name must end with .svg or .png", path);
-    char folder[4096], script_path[4200], picture[4200];
-    if (snprintf(folder, sizeof folder, "%s.XXXXXX", path) >= (int)sizeof folder)
-        return base_fail(error, BASE_EXIT_FAILURE, "path too long: %s", path);
-    if (!mkdtemp(folder))
-        return base_fail(error, BASE_EXIT_FAILURE, "cannot create %s: %s", folder, strerror(errno));
-    snprintf(script_path, sizeof script_path, "%s/script", folder);
-    snprintf(picture, sizeof picture, "%s/picture", folder);
+    struct report_drawing drawing;
+    if (report__drawing_begin(error, &drawing, path))
+        return -1;
     struct base_text script = {0};
-    write_script(&script, plot, picture, svg);
-    int result = base_write_file(error, script_path, script.data, script.used);
+    write_script(&script, title, plots, count, drawing.picture, form == REPORT_SVG);
+    const char *const command[] = {"gnuplot", "-d", drawing.script, NULL};
+    int result = report__drawing_end(error, &drawing, &script, command, "gnuplot-nox");
     base_text_free(&script);
-    if (!result)
-        result = draw(error, script_path, path);
-    if (!result && rename(picture, path))
-        result = base_fail(error, BASE_EXIT_FAILURE, "cannot write %s: %s", path, strerror(errno));
-    unlink(picture);
-    unlink(script_path);
-    rmdir(folder);
     return result;
 }

@@ -153,6 +153,8 @@ struct report_curve {
     const double *x, *y;
     const double *low, *high; /* ends of each point's interval, or NULL for none */
     bool points;              /* single points instead of a line */
+    bool bars;                /* bars from zero instead; later curves stand before earlier ones */
+    bool steps;               /* each y holds up to the next x */
 };
 
 struct report_plot {
@@ -166,6 +168,28 @@ struct report_plot {
    Returns 0, or -1 with `error`: BASE_EXIT_ENVIRONMENT when gnuplot is not installed. The file is whole or untouched.
    Context: waits for its child process by id. */
 int report_plot_save(struct base_error *error, const struct report_plot *plot, const char *path);
+/* The same for several plots below each other in one picture, under one title. */
+int report_plots_save(struct base_error *error, const char *title, const struct report_plot *plots,
+                      size_t count, const char *path);
+
+/* ---- graphs (graph.c) --------------------------------------------------------------------------------- */
+
+struct report_node {
+    const char *name, *note; /* note: a second line, or NULL */
+    double heat;             /* 0 .. 1: how strongly it is coloured */
+};
+struct report_link {
+    size_t from, to;
+    const char *note; /* beside the arrow, or NULL */
+    double weight;    /* 0 .. 1: how thick the arrow is */
+};
+
+/* Draws a directed graph with graphviz' dot. In: `path` ends with .svg, .png or .dot (the drawing's source). Returns 0, or -1
+   with `error`: BASE_EXIT_ENVIRONMENT when dot is not installed. The file is whole or untouched. Context: waits for its child
+   process by id. */
+int report_graph_save(struct base_error *error, const char *title, const struct report_node *nodes,
+                      size_t node_count, const struct report_link *links, size_t link_count,
+                      const char *path);
 
 /* ---- progress of long work (progress.c) --------------------------------------------------------------- */
 
