@@ -184,11 +184,17 @@ enum stem_stub {
     STUBS
 };
 
+enum { STEM_LOADS_MAX = 16 };
+
 struct stem_object {
     uintptr_t base;                /* load address: file addresses are relative to it */
     uintptr_t low, high;           /* mapped range */
     uintptr_t code_low, code_high; /* its executable part */
-    uint32_t page_index;           /* on the control page */
+    struct {
+        uintptr_t low, high;
+    } loads[STEM_LOADS_MAX]; /* its readable segments */
+    uint32_t load_count;
+    uint32_t page_index; /* on the control page */
     bool own, gone;
     const char *path;
     uint8_t build_id[20];
@@ -217,6 +223,8 @@ struct stem_object {
     uint32_t translation_count, translation_room;
 };
 
+/* How many bytes of the object's segment follow an address in it; 0: it lies in none. Signal-safe. */
+size_t stem_object_room(const struct stem_object *object, const void *address);
 struct stem_object *stem_object_of(uintptr_t application_address);
 struct stem_object *stem_object_of_cache(uintptr_t cache_address);
 struct stem_function *stem_function_at(struct stem_object *object, uint32_t offset);

@@ -98,14 +98,31 @@ struct cie {
     struct cursor program;
 };
 
-static bool read_cie(struct cie *cie, const uint8_t *record)
+/* A record whole: its length word says how far it reaches, and it may lie. Returns false when it leaves its segment. */
+static bool open_record(struct cursor *c, const struct stem_object *object, const uint8_t *record)
 {
-    struct cursor c = {record, record + 4, false};
-    uint32_t length = (uint32_t)take(&c, 4);
-    if (!length || length == 0xffffffff)
+    size_t room = stem_object_room(object, record);
+    *c = (struct cursor){record, record + 4, false};
+    uint32_t length = room < 4 ? 0 : (uint32_t)take(c, 4);
+    if (!length || length > room - 4)
         return false;
-    c.end = record + 4 + length;
-    take(&c, 4);
+    c->end = record + 4 + length;
+    return true;
+}
+
+static void skip(struct cursor *c, uint64_t bytes)
+{
+    if (bytes > (size_t)(c->end - c->at))
+        c->bad = true;
+    else
+        c->at += bytes;
+}
+
+static bool read_cie(struct cie *cie, const struct stem_object *object, const uint8_t *record)
+{
+    struct cursor c;
+    if (!open_record(&c, object, record) || take(&c, 4) || c.bad) /* id 0 */
+        return false;
     uint8_t version = (uint8_t)take(&c, 1);
     const char *augmentation = (const char *)c.at;
     while (take(&c, 1) && !c.bad)
@@ -118,7 +135,8 @@ static bool read_cie(struct cie *cie, const uint8_t *record)
     if (*augmentation == 'z') {
         cie->has_augmentation = true;
         uint64_t bytes = take_uleb(&c);
-        const uint8_t *program = c.at + bytes;
+        struct cursor program = c;
+        skip(&program, bytes);
         for (const char *a = augmentation + 1; *a && !c.bad; a++) {
             if (*a == 'R')
                 cie->pointer_encoding = (uint8_t)take(&c, 1);
@@ -130,12 +148,13 @@ static bool read_cie(struct cie *cie, const uint8_t *record)
             } else if (*a == 'S')
                 cie->is_signal = true;
         }
-        c.at = program;
+        program.bad |= c.bad;
+        c = program;
     } else if (*augmentation) {
         return false;
     }
     cie->program = c;
-    return !c.bad && c.at <= c.end && return_column == DWARF_RA;
+    return !c.bad && (version == 1 || version == 3) && return_column == DWARF_RA;
 }
 
 struct fde_view {
@@ -144,25 +163,23 @@ struct fde_view {
     struct cursor program;
 };
 
-static bool read_fde(struct fde_view *fde, const uint8_t *record)
+static bool read_fde(struct fde_view *fde, const struct stem_object *object, const uint8_t *record)
 {
-    struct cursor c = {record, record + 8, false};
-    uint32_t length = (uint32_t)take(&c, 4);
-    if (!length || length == 0xffffffff)
+    struct cursor c;
+    if (!open_record(&c, object, record))
         return false;
     const uint8_t *id_at = c.at;
     uint32_t id = (uint32_t)take(&c, 4);
-    c.end = record + 4 + length;
-    if (!id || !read_cie(&fde->cie, id_at - id))
+    if (!id || !read_cie(&fde->cie, object, (const uint8_t *)((uintptr_t)id_at - id)))
         return false;
     fde->begin = take_encoded(&c, fde->cie.pointer_encoding);
     fde->bytes = take_encoded(&c, fde->cie.pointer_encoding & 0x0f);
     if (fde->cie.has_augmentation) {
         uint64_t bytes = take_uleb(&c);
-        c.at += bytes;
+        skip(&c, bytes);
     }
     fde->program = c;
-    return !c.bad && c.at <= c.end;
+    return !c.bad;
 }
 
 /* Runs call-frame instructions until `stop` (an address); `initial` is the CIE's row, for restore. Returns
@@ -274,7 +291,8 @@ static bool run_program(struct stem_cfi_row *row, const struct stem_cfi_row *ini
 bool stem_fde_read(struct stem_fde *out, const struct stem_object *object, const uint8_t *record)
 {
     struct fde_view fde;
-    if (!read_fde(&fde, record) || fde.begin < object->code_low || fde.begin + fde.bytes > object->code_high)
+    if (!read_fde(&fde, object, record) || fde.begin < object->code_low || fde.begin > object->code_high ||
+        fde.bytes > object->code_high - fde.begin)
         return false;
     *out = (struct stem_fde){(uint32_t)(fde.begin - object->base), (uint32_t)fde.bytes, record};
     return true;
@@ -283,6 +301,8 @@ bool stem_fde_read(struct stem_fde *out, const struct stem_object *object, const
 bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *object)
 {
     const uint8_t *p = (const uint8_t *)(object->base + fde->offset);
+    if (object->code_high - (uintptr_t)p < 16)
+        return false;
     if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
         p += 4;
     if (*p == 0xf2) /* bnd */
@@ -314,7 +334,7 @@ bool stem_cfi_row(struct stem_cfi_row *row, const struct stem_object *object, ui
 {
     struct stem_fde entry;
     struct fde_view fde;
-    if (!stem_fde_find(&entry, object, offset) || !read_fde(&fde, entry.record))
+    if (!stem_fde_find(&entry, object, offset) || !read_fde(&fde, object, entry.record))
         return false;
     *row = (struct stem_cfi_row){0};
     struct stem_cfi_row initial;
@@ -328,8 +348,8 @@ bool stem_cfi_begins_as_function(const struct stem_object *object, const struct 
 {
     struct fde_view fde;
     struct stem_cfi_row row;
-    return read_fde(&fde, entry->record) && !fde.cie.is_signal && stem_cfi_row(&row, object, entry->offset) &&
-           row.cfa_register == DWARF_RSP && row.cfa_offset == 8;
+    return read_fde(&fde, object, entry->record) && !fde.cie.is_signal &&
+           stem_cfi_row(&row, object, entry->offset) && row.cfa_register == DWARF_RSP && row.cfa_offset == 8;
 }
 
 bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact)

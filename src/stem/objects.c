@@ -159,13 +159,26 @@ static void read_notes(struct stem_object *o, const uint8_t *note, size_t bytes)
     }
 }
 
-static void read_unwind_table(struct stem_object *o, const uint8_t *hdr)
+size_t stem_object_room(const struct stem_object *o, const void *address)
 {
+    for (uint32_t i = 0; i < o->load_count; i++)
+        if ((uintptr_t)address >= o->loads[i].low && (uintptr_t)address < o->loads[i].high)
+            return o->loads[i].high - (uintptr_t)address;
+    return 0;
+}
+
+static void read_unwind_table(struct stem_object *o, const uint8_t *hdr, size_t bytes)
+{
+    size_t room = stem_object_room(o, hdr);
+    if (bytes > room)
+        bytes = room;
     /* version 1, table of pairs of 4-byte offsets from the header: the one form linkers make. */
-    if (hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
+    if (bytes < 12 || hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
         return;
     o->eh_frame_hdr = hdr;
     memcpy(&o->fde_count, hdr + 8, 4);
+    if (o->fde_count > (bytes - 12) / 8) /* a lie */
+        o->fde_count = 0;
     o->fde_table = (const int32_t *)(hdr + 12);
 }
 
@@ -185,6 +198,10 @@ static bool read_image(struct stem_object *o, const Elf64_Ehdr *e)
                 o->low = at;
             if (at + p->p_memsz > o->high)
                 o->high = at + p->p_memsz;
+            if (p->p_flags & PF_R && o->load_count < STEM_LOADS_MAX) {
+                o->loads[o->load_count].low = at;
+                o->loads[o->load_count++].high = at + p->p_memsz;
+            }
             if (p->p_flags & PF_X) {
                 if (!o->code_low || at < o->code_low)
                     o->code_low = at;
@@ -201,7 +218,7 @@ static bool read_image(struct stem_object *o, const Elf64_Ehdr *e)
     }
     read_dynamic(o, dynamic);
     if (unwind)
-        read_unwind_table(o, (const uint8_t *)(o->base + unwind->p_vaddr));
+        read_unwind_table(o, (const uint8_t *)(o->base + unwind->p_vaddr), unwind->p_memsz);
     return o->high > o->low;
 }
 
@@ -387,7 +404,7 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
     if (is_program)
         o->entry = (uint32_t)header->e_entry;
     o->own = is_own(o->path, is_program);
-    if (o->own && o->fde_count && stem_control->config.mode != WIRE_MODE_OFF)
+    if (o->own && o->code_low && stem_control->config.mode != WIRE_MODE_OFF)
         stem_scan_functions(o);
     if (!stem_listing_make(o)) {
         stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count);

@@ -3,7 +3,8 @@
    patched as an entry: its flags are live and its frame is set up.
 
    An FDE begins a function when its first row says CFA = rsp + 8, and something calls it or holds its address, or
-   nothing at all jumps to it. Calls, address computations and jumps are found by looking at every byte position of the code
+   nothing at all jumps to it. An FDE that begins in the middle of a function lies: what is called lies shortly before
+   its start, or inside it and nothing calls the start. Calls, address computations and jumps are found by looking at every byte position of the code
    without decoding: a byte that only looks like a call marks an FDE's exact start by chance once in billions. */
 #include "stem/engine.h"
 
@@ -20,7 +21,15 @@ struct scan {
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
 enum { NONE = 0xffffffff, ENTERED_MAX = 5 /* bytes that a patch replaces */ };
-enum { SEEN_CALLED = 1, SEEN_JUMPED = 2, SEEN_ABSOLUTE = 4, FRAGMENT = 0xff };
+enum {
+    SEEN_CALLED = 1,
+    SEEN_JUMPED = 2,
+    SEEN_ABSOLUTE = 4,
+    SEEN_BEFORE = 8,  /* a call leads shortly before its start */
+    SEEN_INSIDE = 16, /* a call leads into it */
+    FRAGMENT = 0xff
+};
+enum { SHORTLY = 16, LIES_SHARE = 4 /* if one function in four is wrong, the table is */ };
 
 static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
 {
@@ -33,23 +42,6 @@ static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
             high = middle;
     }
     return low < s->count && s->fdes[low].offset == offset ? (int32_t)low : -1;
-}
-
-static void mark_called(void *context, uint32_t offset)
-{
-    struct scan *s = context;
-    int32_t i = fde_starting_at(s, offset);
-    if (i >= 0)
-        s->seen[i] |= SEEN_CALLED;
-}
-
-/* Four bytes that are the address of an FDE's start: only programs at a fixed place have such operands, and by chance any code does.
-   So this does not outweigh a jump from outside. */
-static void mark_absolute(struct scan *s, uint32_t offset)
-{
-    int32_t i = fde_starting_at(s, offset);
-    if (i >= 0)
-        s->seen[i] |= SEEN_ABSOLUTE;
 }
 
 static uint32_t fde_holding(const struct scan *s, uint32_t offset)
@@ -65,8 +57,16 @@ static uint32_t fde_holding(const struct scan *s, uint32_t offset)
     return low && offset - s->fdes[low - 1].offset < s->fdes[low - 1].bytes ? low - 1 : NONE;
 }
 
-/* Is the byte at `here` part of an instruction that jumps to `to`? Decodes the FDE up to there. */
-static bool jumps(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to)
+static void mark_called(void *context, uint32_t offset)
+{
+    struct scan *s = context;
+    int32_t i = fde_starting_at(s, offset);
+    if (i >= 0)
+        s->seen[i] |= SEEN_CALLED;
+}
+
+/* Is the byte at `here` part of an instruction that jumps to, or calls, `to`? Decodes the FDE up to there. */
+static bool leads(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to)
 {
     const struct stem_fde *f = &s->fdes[fde];
     struct stem_insn insn = {.length = 0};
@@ -76,7 +76,53 @@ static bool jumps(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to
         if (!stem_decode(&insn, (const uint8_t *)(s->object->base + at), f->offset + f->bytes - at, at))
             return false;
     } while (at + insn.length <= here);
-    return (insn.kind == INSN_JUMP || insn.kind == INSN_BRANCH) && insn.target == to;
+    return (insn.kind == INSN_JUMP || insn.kind == INSN_BRANCH || insn.kind == INSN_CALL) &&
+           insn.target == to;
+}
+
+/* A call, or a pointer (from: NONE), that leads to no FDE's start. What only looks like a call is none. */
+static void mark_astray(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
+{
+    uint32_t into = fde_holding(s, to);
+    int32_t next = -1;
+    for (uint32_t i = 1; i < SHORTLY && next < 0; i++)
+        next = fde_starting_at(s, to + i);
+    if ((into == NONE && next < 0) || stem_object_plt_slot(s->object, to) ||
+        (from != NONE && !leads(s, from, here, to)))
+        return;
+    if (into != NONE)
+        s->seen[into] |= SEEN_INSIDE;
+    if (next >= 0)
+        s->seen[next] |= SEEN_BEFORE;
+}
+
+static void mark_call(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
+{
+    uint32_t code = (uint32_t)(s->object->code_low - s->object->base);
+    if (to - code >= s->object->code_high - s->object->code_low)
+        return;
+    if (fde_starting_at(s, to) >= 0)
+        mark_called(s, to);
+    else if (from != NONE)
+        mark_astray(s, from, here, to);
+}
+
+/* A pointer outside the code, or a symbol: unlike a label's address, it may not lead astray. */
+static void mark_pointer(void *context, uint32_t offset)
+{
+    struct scan *s = context;
+    mark_called(s, offset);
+    if (fde_holding(s, offset) == NONE)
+        mark_astray(s, NONE, 0, offset);
+}
+
+/* Four bytes that are the address of an FDE's start: only programs at a fixed place have such operands, and by chance any code does.
+   So this does not outweigh a jump from outside. */
+static void mark_absolute(struct scan *s, uint32_t offset)
+{
+    int32_t i = fde_starting_at(s, offset);
+    if (i >= 0)
+        s->seen[i] |= SEEN_ABSOLUTE;
 }
 
 /* A jump from one FDE into another. A function that is called as well stays one. */
@@ -90,7 +136,7 @@ static void mark_jump(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
     /* Hand-written code jumps behind another function's first instructions: no patch may lie there. */
     uint32_t behind = to - s->fdes[into].offset;
     if (behind && behind < ENTERED_MAX && (!s->entered[into] || behind < s->entered[into]) &&
-        jumps(s, from, here, to))
+        leads(s, from, here, to))
         s->entered[into] = (uint8_t)behind;
     s->seen[into] |= SEEN_JUMPED;
     if (s->parent[into] == NONE)
@@ -118,7 +164,7 @@ static void scan_code(struct scan *s)
         if (!s->object->base && (uint32_t)rel32(p) - start < end - code)
             mark_absolute(s, (uint32_t)rel32(p));
         if (b == 0xe8)
-            mark_called(s, here + 5 + (uint32_t)rel32(p + 1));
+            mark_call(s, current, here, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
             mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
         else if (b == 0xe9)
@@ -163,9 +209,30 @@ static void keep_fragments(struct stem_object *o, const struct scan *s)
     }
 }
 
+static bool is_lie(uint8_t seen)
+{
+    return seen & SEEN_BEFORE || (seen & (SEEN_INSIDE | SEEN_CALLED)) == SEEN_INSIDE;
+}
+
+/* Code without call-frame information that holds together: one entry stands for all of it, so that it is named. */
+static void keep_nothing(struct stem_object *o)
+{
+    o->fde_count = 0;
+    o->functions = stem_arena(sizeof *o->functions);
+    if (!o->functions)
+        return;
+    o->functions[0] = (struct stem_function){
+        .offset = (uint32_t)(o->code_low - o->base), .bytes = 1, .refusal = CORE_REFUSAL_NO_FDE};
+    o->function_count = 1;
+}
+
 void stem_scan_functions(struct stem_object *o)
 {
     struct scan s = {.object = o};
+    if (!o->fde_count) {
+        keep_nothing(o);
+        return;
+    }
     size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 2);
     s.fdes = stem_pages_map(scratch);
     if (!s.fdes)
@@ -179,17 +246,20 @@ void stem_scan_functions(struct stem_object *o)
             !stem_fde_is_plt(fde, o) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
             s.parent[s.count++] = NONE;
     }
-    stem_object_each_pointer(o, mark_called, &s);
+    stem_object_each_pointer(o, mark_pointer, &s);
     if (!o->base)
         scan_data(&s);
     scan_code(&s);
-    uint32_t entries = 0;
+    uint32_t entries = 0, lies = 0;
     for (uint32_t i = 0; i < s.count; i++)
         if (((s.seen[i] & (SEEN_JUMPED | SEEN_CALLED)) == SEEN_JUMPED) ||
-            !stem_cfi_begins_as_function(o, &s.fdes[i]))
+            !stem_cfi_begins_as_function(o, &s.fdes[i])) {
             s.seen[i] = FRAGMENT;
-        else
+        } else {
             entries++;
+            lies += is_lie(s.seen[i]);
+        }
+    bool all_lies = lies > entries / LIES_SHARE;
     o->functions = stem_arena(entries * sizeof *o->functions);
     for (uint32_t i = 0; o->functions && i < s.count; i++)
         if (s.seen[i] != FRAGMENT) {
@@ -199,7 +269,11 @@ void stem_scan_functions(struct stem_object *o)
             f->entered = s.entered[i];
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
+            else if (all_lies || is_lie(s.seen[i]))
+                f->refusal = CORE_REFUSAL_NO_FDE;
         }
     keep_fragments(o, &s);
     stem_pages_unmap(s.fdes, scratch);
+    if (!o->function_count)
+        keep_nothing(o);
 }
