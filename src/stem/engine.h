@@ -143,8 +143,9 @@ struct stem_function {
     uint32_t index;         /* on the control page */
     uint8_t refusal;
     uint8_t entered; /* distance to the first byte behind its start that another function jumps to, or 0 */
-    uint8_t returns; /* enum wire_returns as the code tells, set when it is translated */
-    bool hooked;     /* pools.c stands before its gate: no call may go round it */
+    uint8_t maybe_entered; /* the same, where another function only may jump to it */
+    uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
+    bool hooked;           /* pools.c stands before its gate: no call may go round it */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;      /* its translation, for direct calls; NULL: none yet */

@@ -313,7 +313,8 @@ static bool patch(struct stem_object *o, struct stem_function *f)
             return false;
         }
     }
-    if (room < wanted || (f->entered && f->entered < wanted) || (count > 1 && branches_into(o, f, covered))) {
+    unsigned entered = padded ? f->entered : f->maybe_entered;
+    if (room < wanted || (entered && entered < wanted) || (count > 1 && branches_into(o, f, covered))) {
         f->refusal = CORE_REFUSAL_NO_ROOM;
         return false;
     }

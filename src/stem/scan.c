@@ -18,9 +18,10 @@ struct scan {
     uint32_t count;
     uint8_t *seen;    /* bits per FDE */
     uint8_t *entered; /* distance from its start, below ENTERED_MAX, to which another FDE jumps, or 0 */
+    uint8_t *maybe;   /* the same, or only seems to jump */
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
 };
-enum { NONE = 0xffffffff, ENTERED_MAX = 5 /* bytes that a patch replaces */ };
+enum { NONE = 0xffffffff, ENTERED_MAX = 5 /* bytes that a patch replaces */, PADDING = 5 };
 enum {
     SEEN_CALLED = 1,
     SEEN_JUMPED = 2,
@@ -44,7 +45,8 @@ static int32_t fde_starting_at(const struct scan *s, uint32_t offset)
     return low < s->count && s->fdes[low].offset == offset ? (int32_t)low : -1;
 }
 
-static uint32_t fde_holding(const struct scan *s, uint32_t offset)
+/* The first FDE that starts behind an offset; `count`: none. */
+static uint32_t fde_behind(const struct scan *s, uint32_t offset)
 {
     uint32_t low = 0, high = s->count;
     while (low < high) {
@@ -54,7 +56,13 @@ static uint32_t fde_holding(const struct scan *s, uint32_t offset)
         else
             high = middle;
     }
-    return low && offset - s->fdes[low - 1].offset < s->fdes[low - 1].bytes ? low - 1 : NONE;
+    return low;
+}
+
+static uint32_t fde_holding(const struct scan *s, uint32_t offset)
+{
+    uint32_t i = fde_behind(s, offset);
+    return i && offset - s->fdes[i - 1].offset < s->fdes[i - 1].bytes ? i - 1 : NONE;
 }
 
 static void mark_called(void *context, uint32_t offset)
@@ -80,19 +88,34 @@ static bool leads(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to
            insn.target == to;
 }
 
+/* Does code at `at` run into `start`, or even across it? Code without call-frame information may end shortly before a function. */
+static bool runs_into(const struct scan *s, uint32_t at, uint32_t start)
+{
+    struct stem_insn insn;
+    while (at < start) {
+        if (!stem_decode(&insn, (const uint8_t *)(s->object->base + at), 15, at))
+            return true;
+        if (insn.kind == INSN_JUMP || insn.kind == INSN_JUMP_INDIRECT || insn.kind == INSN_RETURN ||
+            insn.kind == INSN_TRAP)
+            return at + insn.length > start;
+        at += insn.length;
+    }
+    return true;
+}
+
 /* A call, or a pointer (from: NONE), that leads to no FDE's start. What only looks like a call is none. */
 static void mark_astray(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
 {
-    uint32_t into = fde_holding(s, to);
-    int32_t next = -1;
-    for (uint32_t i = 1; i < SHORTLY && next < 0; i++)
-        next = fde_starting_at(s, to + i);
-    if ((into == NONE && next < 0) || stem_object_plt_slot(s->object, to) ||
+    uint32_t next = fde_behind(s, to),
+             into = next && to - s->fdes[next - 1].offset < s->fdes[next - 1].bytes ? next - 1 : NONE;
+    if (next == s->count || s->fdes[next].offset - to >= SHORTLY)
+        next = NONE;
+    if ((into == NONE && next == NONE) || stem_object_plt_slot(s->object, to) ||
         (from != NONE && !leads(s, from, here, to)))
         return;
     if (into != NONE)
         s->seen[into] |= SEEN_INSIDE;
-    if (next >= 0)
+    if (next != NONE && runs_into(s, to, s->fdes[next].offset))
         s->seen[next] |= SEEN_BEFORE;
 }
 
@@ -125,6 +148,22 @@ static void mark_absolute(struct scan *s, uint32_t offset)
         s->seen[i] |= SEEN_ABSOLUTE;
 }
 
+/* Hand-written code jumps behind another function's first instructions: no patch may lie there. Whether it does, or bytes only look
+   so, is found out by decoding; not where the padding in front seems to suffice, which makes a patch of two bytes do. */
+static void note_entered(struct scan *s, uint32_t into, uint32_t from, uint32_t here, uint32_t to)
+{
+    const struct stem_fde *f = &s->fdes[into];
+    uint32_t behind = to - f->offset;
+    if (!behind || behind >= ENTERED_MAX)
+        return;
+    bool padded = into && f->offset - (f[-1].offset + f[-1].bytes) >= PADDING;
+    bool sure = (!padded || behind == 1) && leads(s, from, here, to);
+    if (sure && (!s->entered[into] || behind < s->entered[into]))
+        s->entered[into] = (uint8_t)behind;
+    if ((sure || (padded && behind > 1)) && (!s->maybe[into] || behind < s->maybe[into]))
+        s->maybe[into] = (uint8_t)behind;
+}
+
 /* A jump from one FDE into another. A function that is called as well stays one. */
 static void mark_jump(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
 {
@@ -133,11 +172,7 @@ static void mark_jump(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
     uint32_t into = fde_holding(s, to);
     if (into == NONE)
         return;
-    /* Hand-written code jumps behind another function's first instructions: no patch may lie there. */
-    uint32_t behind = to - s->fdes[into].offset;
-    if (behind && behind < ENTERED_MAX && (!s->entered[into] || behind < s->entered[into]) &&
-        leads(s, from, here, to))
-        s->entered[into] = (uint8_t)behind;
+    note_entered(s, into, from, here, to);
     s->seen[into] |= SEEN_JUMPED;
     if (s->parent[into] == NONE)
         s->parent[into] = from;
@@ -233,13 +268,14 @@ void stem_scan_functions(struct stem_object *o)
         keep_nothing(o);
         return;
     }
-    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 2);
+    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 3);
     s.fdes = stem_pages_map(scratch);
     if (!s.fdes)
         return;
     s.parent = (uint32_t *)(s.fdes + o->fde_count);
     s.seen = (uint8_t *)(s.parent + o->fde_count);
     s.entered = s.seen + o->fde_count;
+    s.maybe = s.entered + o->fde_count;
     for (uint32_t i = 0; i < o->fde_count; i++) {
         struct stem_fde *fde = &s.fdes[s.count];
         if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
@@ -267,6 +303,7 @@ void stem_scan_functions(struct stem_object *o)
             f->offset = s.fdes[i].offset;
             f->bytes = s.fdes[i].bytes;
             f->entered = s.entered[i];
+            f->maybe_entered = s.maybe[i];
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
             else if (all_lies || is_lie(s.seen[i]))
