@@ -238,6 +238,15 @@ static void stop(struct wire_fault *w)
     __builtin_unreachable();
 }
 
+/* Reports what needs no undoing. */
+static void note(const struct fault *f)
+{
+    struct wire_fault *w = record(f);
+    if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
+        stop(w);
+    publish(w, CORE_OUTCOME_REPORTED);
+}
+
 /* Returns true when `frame` and `returned` say where to go on instead. */
 static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fault *f, bool can_go_on)
 {
@@ -480,7 +489,8 @@ static void raise_from_call(struct fault *f, bool can_go_on)
 void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
                      size_t bytes, const char *function)
 {
-    bool is_free = kind == CORE_FAULT_DOUBLE_FREE || kind == CORE_FAULT_INVALID_FREE;
+    bool is_mismatch = kind == CORE_FAULT_MISMATCHED_FREE;
+    bool is_free = kind == CORE_FAULT_DOUBLE_FREE || kind == CORE_FAULT_INVALID_FREE || is_mismatch;
     struct fault f = {.kind = kind,
                       .detector = is_free ? CORE_DETECTOR_ALLOCATOR : CORE_DETECTOR_INTRINSIC,
                       .is_write = is_free ? 2 : is_write,
@@ -489,6 +499,10 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
     fault_of_call(&f, call, function);
     if (stem_shadow_base && is_stale(bad, &f.frame, f.exact))
         return;
+    if (is_mismatch) { /* harmless here: the block is what it should be, and the free is done */
+        note(&f);
+        return;
+    }
     raise_from_call(&f, true);
 }
 
@@ -508,10 +522,7 @@ void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t ret
     struct fault f = {.kind = kind, .detector = CORE_DETECTOR_ALLOCATOR, .is_write = 2, .address = pointer};
     f.frame.reg[DWARF_RSP] = slot + 8;
     f.frame.reg[DWARF_RA] = return_pc;
-    struct wire_fault *w = record(&f);
-    if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
-        stop(w);
-    publish(w, CORE_OUTCOME_REPORTED); /* the bad free itself is ignored: nothing to undo */
+    note(&f); /* the bad free itself is ignored: nothing to undo */
 }
 
 /* ---- from traps ------------------------------------------------------------------------------------------------------ */

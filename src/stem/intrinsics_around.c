@@ -2,6 +2,7 @@
 #include "stem/engine.h"
 #include "stem/heap_private.h"
 #include "stem/intrinsics_private.h"
+#include "stem/operators.h"
 
 #define AROUND(name) void stem_around_##name(struct stem_call *call, const struct intrinsic *function)
 
@@ -43,6 +44,8 @@ static uint64_t obtain_growing(struct stem_call *call, size_t bytes)
 static bool may_give(struct stem_call *call, const struct intrinsic *function, uintptr_t p, size_t *bytes)
 {
     enum heap_verdict verdict = stem_heap_look(bytes, p);
+    if (verdict == HEAP_GIVEN && stem_family_differs(p, *bytes, FAMILY_MALLOC))
+        stem_fault_call(call, CORE_FAULT_MISMATCHED_FREE, false, p, 0, function->name);
     if (verdict == HEAP_GIVEN)
         return true;
     enum core_fault_kind kind = stem_heap_judge(verdict, p, (uintptr_t)&call->return_pc);

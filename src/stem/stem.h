@@ -93,9 +93,12 @@ extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("in
 /* One byte for 8 bytes of address space: 0 addressable, 1..7 only the first k bytes, >= 0x80 poisoned. */
 enum stem_poison {
     STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
-    STEM_POISON_FREED = 0xfd,   /* freed heap block in quarantine */
-    STEM_POISON_POOL = 0xf8,    /* behind a block of a memory pool */
-    STEM_POISON_GLOBAL = 0xf7,  /* padding between global variables */
+    /* the first granule of it behind a block that came from operator new, or new[] (operators.c) */
+    STEM_POISON_REDZONE_NEW = 0xfb,
+    STEM_POISON_REDZONE_ARRAY = 0xfc,
+    STEM_POISON_FREED = 0xfd,  /* freed heap block in quarantine */
+    STEM_POISON_POOL = 0xf8,   /* behind a block of a memory pool */
+    STEM_POISON_GLOBAL = 0xf7, /* padding between global variables */
     STEM_POISON_FRAME =
         0xf5, /* saved registers of a live activation; its return address: 0x80..0xbf (guard.c) */
 };

@@ -13,6 +13,7 @@
    a group of appends that straddles the end. That needs shared memory: a forked child gets a ring of its own. */
 #define _GNU_SOURCE
 #include "stem/engine.h"
+#include "stem/operators.h"
 #include "stem/pools.h"
 #include "stem/sys.h"
 
@@ -267,6 +268,19 @@ static void restore(uintptr_t address, const void *old, size_t bytes)
         stem_safe_copy((void *)address, old, bytes);
 }
 
+/* Takes a block out of the quarantine, as one of the family that it came from. */
+static bool take_back(uintptr_t p)
+{
+    struct stem_heap_block block;
+    bool known = stem_heap_describe(&block, p) && block.start == p;
+    size_t bytes = block.bytes;
+    enum stem_family family = known ? stem_family_of(p, bytes) : FAMILY_UNKNOWN;
+    if (!stem_heap_undo_free(p))
+        return false;
+    stem_family_set(p, bytes, family);
+    return true;
+}
+
 static uint32_t compensate(unsigned what, uint64_t argument)
 {
     switch (what) {
@@ -274,7 +288,7 @@ static uint32_t compensate(unsigned what, uint64_t argument)
         stem_heap_undo_malloc(argument);
         return 0;
     case STEM_COMPENSATE_FREE:
-        return stem_heap_undo_free(argument) ? 0 : WIRE_NOT_UNDONE_NATIVE;
+        return take_back(argument) ? 0 : WIRE_NOT_UNDONE_NATIVE;
     case STEM_COMPENSATE_LOCK: {
         /* Only while this thread holds it (the third word says who does): the activation may have released it itself. */
         int (*unlock)(void *) = stem_libc_symbol("pthread_mutex_unlock");

@@ -238,6 +238,31 @@ def bad_frees():
                 free(hide(p));""")
 
 
+# The operators of C++ by the names that the compiler gives them.
+OPERATORS = """void *_Znwm(size_t), *_Znam(size_t);
+void _ZdlPv(void *), _ZdaPv(void *), _ZdlPvm(void *, size_t);"""
+FAMILIES = {  # name: (takes, right way to give back, wrong ways)
+    "malloc": ("malloc(40)", "free(p);", {"delete": "_ZdlPv(p);", "delete-sized": "_ZdlPvm(p, 40);", "delete-array": "_ZdaPv(p);"}),
+    "calloc": ("calloc(5, 8)", "free(p);", {"delete": "_ZdlPv(p);"}),
+    "strdup": ("strdup(text(39))", "free(p);", {"delete-array": "_ZdaPv(p);"}),
+    "new": ("_Znwm(40)", "_ZdlPv(p);", {"free": "free(p);", "realloc": "p = realloc(p, 80);", "delete-array": "_ZdaPv(p);"}),
+    "new-array": ("_Znam(40)", "_ZdaPv(p);", {"free": "free(p);", "delete": "_ZdlPv(p);", "delete-sized": "_ZdlPvm(p, 40);"}),
+}
+
+
+def mismatched_frees():
+    for name, (take, right, wrong) in FAMILIES.items():
+        for how, give in wrong.items():
+            yield Case(f"mismatched-{name}-{how}", "mismatched allocator", "mismatched-free", "-", f"""
+                void *p = {take};
+                use(p);
+                if (bad) {{
+                    {give}
+                }} else {{
+                    {right}
+                }}""", 40, before=OPERATORS, flags=("-Wl,--no-as-needed", "-lstdc++"))
+
+
 # ---- library functions ------------------------------------------------------------------------------------------------------
 
 # Writes exactly n bytes at p, which is at least 8; the block is at least 16 bytes long.
@@ -733,7 +758,7 @@ def other_cases():
 
 
 def all_cases():
-    cases = [case for table in (heap_plain, heap_loops, freed_plain, bad_frees, library_writes, library_reads, null_cases,
+    cases = [case for table in (heap_plain, heap_loops, freed_plain, bad_frees, mismatched_frees, library_writes, library_reads, null_cases,
                                 stack_cases, global_cases, size_cases, other_cases) for case in table()]
     names = [case.name for case in cases]
     twice = {name for name in names if names.count(name) > 1}
