@@ -247,17 +247,21 @@ static bool emit_through_pointer(struct stem_emitter *e, const struct stem_insn 
 /* Registers that no known target of the unit's indirect jumps wants. */
 static uint32_t dead_at_targets(const struct stem_unit *u)
 {
-    uint32_t live = 1u << RSP;
-    for (uint32_t b = 0; b < u->block_count; b++)
-        if (u->insns[u->blocks[b].first].flags & INSN_INDIRECT_TARGET)
-            live |= u->insns[u->blocks[b].first].live;
-    return ~live & ALL_REGISTERS;
+    return ~(stem_live_at_targets(u) | 1u << RSP) & ALL_REGISTERS;
+}
+
+/* Takes the flags back from where they were kept: mov and lea leave them alone. */
+static void emit_flags_back(struct stem_emitter *e)
+{
+    stem_emit_bytes(&e->p, "\x9d\x48\x8d\xa4\x24\x80\x00\x00\x00", 9); /* popfq; lea rsp, [rsp + 128] */
 }
 
 /* A switch or computed goto. r holds the target, then its distance from the function's start, then the place in the cache, looked up in
    a table that lies at a fixed distance from the gs base, so that no register is needed to address it:
 
-       mov fs:[to], r;  sub r, [start];  cmp r, bytes;  jae miss;  mov r, gs:[r * 8 + table];  test r, r;  jz miss;  jmp r */
+       mov fs:[to], r;  sub r, [start];  cmp r, bytes;  jae miss;  mov r, gs:[r * 8 + table];  test r, r;  jz miss;  jmp r
+
+   Compilers do test something before the jump, once for several targets: then the flags wait below the red zone. */
 static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
     int32_t saved = stem_slot_offset(0), to = stem_slot_offset(1);
@@ -276,7 +280,10 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
             stem_emit_modrm_reg(&e->p, true, 0x89, target, r);
     }
     stem_emit_store_tls(&e->p, to, r);
-    stem_emit_byte(&e->p, 0x48 | (r & 8 ? 4u : 0)); /* sub r, [rip + start of the function] */
+    bool flags_live = stem_live_at_targets(e->unit) & ALL_FLAGS;
+    if (flags_live)
+        stem_emit_bytes(&e->p, "\x48\x8d\x64\x24\x80\x9c", 6); /* lea rsp, [rsp - 128]; pushfq */
+    stem_emit_byte(&e->p, 0x48 | (r & 8 ? 4u : 0));            /* sub r, [rip + start of the function] */
     stem_emit_byte(&e->p, 0x2b);
     stem_emit_byte(&e->p, (r & 7) << 3 | 5);
     e->constants[e->constant_count++] = (struct stem_constant){e->p, e->object->base + e->function->offset};
@@ -292,6 +299,8 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     stem_emit_bytes(&e->p, "\x0f\x84", 2);        /* jz */
     uint8_t *unknown = e->p;
     e->p += 4;
+    if (flags_live)
+        emit_flags_back(e);
     if (restore) {
         stem_emit_store_tls(&e->p, to, r);
         stem_emit_load_tls(&e->p, r, saved);
@@ -305,6 +314,8 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
     }
     stem_emit_rel32(outside, e->p, 0);
     stem_emit_rel32(unknown, e->p, 0);
+    if (flags_live)
+        emit_flags_back(e);
     stem_emit_load_tls(&e->p, r, in_place ? to : saved);
     stem_emit_slow_call(e, STUB_INDIRECT, insn); /* does not come back here */
 }

@@ -326,6 +326,8 @@ bool stem_unit_build(struct stem_unit *unit, struct stem_object *object, struct 
 /* Index of the instruction at an offset, or -1 when none begins there. */
 int32_t stem_unit_find(const struct stem_unit *unit, uint32_t offset);
 void stem_liveness(struct stem_unit *unit);
+/* What any of the targets of the unit's jump tables wants. */
+uint32_t stem_live_at_targets(const struct stem_unit *unit);
 
 /* ---- translations (translate.c) ---------------------------------------------------------------------------- */
 

@@ -3,7 +3,8 @@
    Where control leaves what we see (calls, returns, jumps out of the unit, indirect jumps), every register matters, since
    gcc's -fipa-ra lets a caller rely on registers that the callee happens not to change, and hand-written code has conventions of
    its own; no flag does: no compiler carries flags over a call or into a function. An indirect jump also leads to the targets
-   of the unit's tables; that every register matters there covers them.
+   of the unit's tables; that every register matters there covers them, but they may want flags, too: what is tested once, before
+   the jump, is not tested again at each target.
 
    A call through the PLT or the GOT is different: who is called is not known when the code is made, so that the ABI holds. The callee
    reads the argument registers and may change every caller-saved one. */
@@ -13,6 +14,15 @@ enum {
     ARGUMENTS = 1 << RDI | 1 << RSI | 1 << RDX | 1 << RCX | 1 << R8 | 1 << R9 | 1 << RAX | 1 << R10,
 };
 
+uint32_t stem_live_at_targets(const struct stem_unit *u)
+{
+    uint32_t live = 0;
+    for (uint32_t b = 0; b < u->block_count; b++)
+        if (u->insns[u->blocks[b].first].flags & INSN_INDIRECT_TARGET)
+            live |= u->insns[u->blocks[b].first].live;
+    return live;
+}
+
 static uint32_t before(const struct stem_insn *insn, uint32_t after)
 {
     if (insn->flags & INSN_ABI_CALL)
@@ -21,9 +31,10 @@ static uint32_t before(const struct stem_insn *insn, uint32_t after)
     case INSN_CALL:
     case INSN_CALL_INDIRECT:
     case INSN_RETURN:
-    case INSN_JUMP_INDIRECT:
     case INSN_TRAP:
         return ALL_REGISTERS;
+    case INSN_JUMP_INDIRECT:
+        return ALL_REGISTERS | (after & ALL_FLAGS) | (insn->uses & ALL_FLAGS);
     default:
         return (after & ~insn->kills) | insn->uses;
     }
@@ -40,6 +51,7 @@ void stem_liveness(struct stem_unit *u)
         u->insns[i].live = 0;
     for (bool changed = true; changed;) {
         changed = false;
+        uint32_t at_targets = stem_live_at_targets(u); /* of the round before */
         for (uint32_t b = u->block_count; b-- > 0;) {
             struct stem_block *block = &u->blocks[b];
             const struct stem_insn *last = &u->insns[block->end - 1];
@@ -48,6 +60,8 @@ void stem_liveness(struct stem_unit *u)
                 live = live_at(u, block->target);
             else if (last->kind == INSN_BRANCH)
                 live = live_at(u, block->target) | live_at(u, block->next);
+            else if (last->kind == INSN_JUMP_INDIRECT)
+                live = at_targets;
             else
                 live = live_at(u, block->next);
             block->live_out = live;

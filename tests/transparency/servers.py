@@ -245,6 +245,66 @@ def nginx_drive(port, folder):
     yield from http_drive(port, NGINX_REQUESTS[:1] * 20)
 
 
+# ---- apache ---------------------------------------------------------------------------------------------------------------
+
+APACHE_MODULES = ["authn_core", "authn_file", "authz_core", "authz_user", "authz_host", "auth_basic", "access_compat", "alias", "autoindex", "cgid", "deflate", "dir", "env", "expires",
+                  "filter", "headers", "include", "mime", "negotiation", "proxy", "proxy_http", "ratelimit", "reqtimeout", "rewrite", "setenvif", "socache_shmcb", "ssl", "substitute",
+                  "unique_id", "vhost_alias"]
+
+
+APACHE_SIZES = {"event": "MinSpareThreads 2\nMaxSpareThreads 60\nThreadsPerChild 8", "prefork": "MinSpareServers 2"}
+
+
+def apache_layout(mpm):
+    def layout(folder, port):
+        modules = pathlib.Path("/usr/lib/apache2/modules")
+        www = folder / "www"
+        (www / "list").mkdir(parents=True, exist_ok=True)
+        (www / "cgi").mkdir(exist_ok=True)
+        files = {"index.html": b"<h1>front</h1>\n", "text.txt": b"some words of text\n" * 3000, "big.bin": bytes(range(256)) * 4000, "page.shtml": b'<!--#set var="a" value="b" --><!--#echo var="a" -->'
+                 b'<!--#include virtual="/text.txt?x" --><!--#if expr="v(\'QUERY_STRING\') =~ /x/" -->yes<!--#endif -->', "page.html.en": b"english", "page.html.de": b"deutsch",
+                 "list/b": b"2", "list/a": b"1", "cgi/echo": b"#!/bin/sh\necho Content-Type: text/plain\necho\necho $REQUEST_METHOD $QUERY_STRING $CONTENT_LENGTH\nexec cat\n"}
+        for name, data in files.items():
+            (www / name).write_bytes(data)
+            os.utime(www / name, (1704067200, 1704067200))
+        (www / "cgi/echo").chmod(0o755)
+        openssl_layout(folder, port)
+        (folder / "users").write_text("marcus:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=\n")  # test
+        loads = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in [f"mpm_{mpm}", *APACHE_MODULES] if (modules / f"mod_{name}.so").exists())
+        (folder / "apache.conf").write_text(f"""ServerRoot {folder}\nPidFile {folder}/apache.pid\nListen 127.0.0.1:{port}\nServerName localhost\n{loads}
+            {"User www-data" if os.geteuid() == 0 else ""}\n{"Group www-data" if os.geteuid() == 0 else ""}\nDefaultRuntimeDir {folder}\nScriptSock {folder}/cgisock\nErrorLog {folder}/error.log\nLogLevel error
+            DocumentRoot {www}\nTypesConfig /etc/mime.types\nStartServers 2\n{APACHE_SIZES[mpm]}\nMaxRequestWorkers 16\nDirectoryIndex index.html
+            <Directory {www}>\nOptions +Indexes +Includes +MultiViews +ExecCGI\nAllowOverride None\nRequire all granted\n</Directory>\nScriptAlias /cgi/ {www}/cgi/\nAddOutputFilter INCLUDES .shtml
+            AddType text/html .shtml\nAddLanguage en .en\nAddLanguage de .de\nAddOutputFilterByType DEFLATE text/plain\nFileETag MTime Size\nIndexOptions FancyIndexing IgnoreCase\nServerTokens Prod
+            RewriteEngine on\nRewriteRule ^/old/(.*)$ /text.txt?was=$1 [R=302,L]\nRewriteCond %{{QUERY_STRING}} kind=([a-z]+)\nRewriteRule ^/map$ /list/%1 [L]
+            ProxyPass /through/ http://127.0.0.1:{port}/ connectiontimeout=20 timeout=30\nHeader set X-Kept \"%{{HTTP_HOST}}e\"\nExpiresActive off
+            <Location /private>\nAuthType Basic\nAuthName here\nAuthUserFile {folder}/users\nRequire valid-user\n</Location>\nAlias /private {www}/list
+            <Location /filtered>\nAddOutputFilterByType SUBSTITUTE text/plain\nSubstitute s/words/stones/\n</Location>\nAlias /filtered {www}\nRedirect gone /gone\n""")
+        folder.chmod(0o777)
+        return ["apache2", "-D", "FOREGROUND", "-f", folder / "apache.conf"]
+    return layout
+
+
+APACHE_REQUESTS = [("GET", "/"), ("GET", "/text.txt", None, {"Accept-Encoding": "gzip"}.items()), ("HEAD", "/big.bin"), ("GET", "/big.bin", None, {"Range": "bytes=100-199"}.items()), ("GET", "/none"),
+                   ("GET", "/map?kind=b"), ("GET", "/old/page?x=1"), ("GET", "/through/text.txt"), ("GET", "/through/through/map?kind=a"), ("GET", "/page.shtml?x"), ("GET", "/list/?C=N;O=D"),
+                   ("GET", "/page.html.de"), ("GET", "/cgi/echo?a=1"), ("POST", "/cgi/echo", b"y" * 70000), ("GET", "/cgi/none"), ("GET", "/private/a"),
+                   ("GET", "/private/a", None, {"Authorization": "Basic bWFyY3VzOnRlc3Q="}.items()), ("GET", "/private/a", None, {"Authorization": "Basic bWFyY3VzOm5v"}.items()),
+                   ("GET", "/filtered/text.txt"), ("GET", "/gone"), ("DELETE", "/index.html"), ("GET", "/%2e%2e/x"),
+                   ("GET", "/text.txt", None, {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"}.items()), ("GET", "/index.html", None, {"If-Match": '"no"'}.items())]
+
+
+def apache_drive(port, folder):
+    yield from http_drive(port, APACHE_REQUESTS)
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S) for _ in range(6)]
+    for round in range(30):
+        yield http_answer(connections[round % 6], *APACHE_REQUESTS[round % 12])
+    for connection in connections:
+        connection.close()
+    os.kill(int((folder / "apache.pid").read_text()), signal.SIGUSR1)
+    time.sleep(1)
+    yield from http_drive(port, APACHE_REQUESTS[:8])
+
+
 # ---- memcached ------------------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +475,8 @@ def python_drive(port, folder):
 SERVERS = [
     Server("redis", "redis-server", redis_layout, redis_drive, pid_file="redis.pid"),
     Server("nginx", "nginx", nginx_layout, nginx_drive, pid_file="nginx.pid", stop=signal.SIGQUIT),
+    Server("apache-event", "apache2", apache_layout("event"), apache_drive, pid_file="apache.pid"),
+    Server("apache-prefork", "apache2", apache_layout("prefork"), apache_drive, pid_file="apache.pid"),
     Server("memcached", "memcached", memcached_layout, memcached_drive, pid_file="memcached.pid"),
     Server("named", "named", named_layout, named_drive, pid_file="named.pid"),
     Server("sshd", "sshd", sshd_layout, sshd_drive, pid_file="sshd.pid", root=True),
