@@ -113,7 +113,7 @@ static void cut_lots(struct auction *a, double fair)
     for (uint32_t f = 0; f < t->functions; f++) {
         if (!model_is_divided(t, f))
             continue;
-        double pieces = ceil(t->relative[f] * LOTS_PER_LOAD / fair);
+        double pieces = fair > 0 ? ceil(t->relative[f] * LOTS_PER_LOAD / fair) : 1;
         uint32_t step = pieces >= t->quanta ? 1
                         : pieces <= 1       ? t->quanta
                                             : (uint32_t)ceil(t->quanta / pieces);
@@ -131,7 +131,8 @@ static void cut_lots(struct auction *a, double fair)
                                             .quanta = quanta,
                                             .lot = lot++,
                                             .seller = member,
-                                            .buyer = member});
+                                            .buyer = member,
+                                            .guard = MODEL_NO_FUNCTION});
             left -= quanta;
         }
     }
@@ -260,13 +261,20 @@ static void repair(struct auction *a, double fair)
     for (size_t i = 0; i < a->made; i++) {
         struct model_part *p = &a->parts[i];
         bool orphaned = !lives(a, p->seller), returns = !lives(a, p->buyer);
+        if (p->guard != MODEL_NO_FUNCTION && !lives(a, p->guard))
+            p->guard = MODEL_NO_FUNCTION;
         if (p->quanta == 0 || !(orphaned || returns))
             continue;
-        if (orphaned && !returns)
+        if (orphaned && !returns) {
             p->seller = heir_of(a, p->seller, p->buyer);
-        else if (orphaned || a->load[p->seller] > most ||
-                 is_taken(a, p->seller, p->function, p->first, p->quanta))
+        } else if (orphaned || a->load[p->seller] > most ||
+                   is_taken(a, p->seller, p->function, p->first, p->quanta)) {
+            if (!orphaned)
+                p->guard = p->seller;
             p->seller = auctioneer_of(a, p->function, p->first, p->quanta, p->lot, most);
+        }
+        if (p->guard == p->seller)
+            p->guard = MODEL_NO_FUNCTION;
         p->since = (uint8_t)a->version;
         p->inherited = !returns && p->seller != p->buyer;
         if (returns) {
@@ -282,7 +290,9 @@ static size_t bound(const struct model_task *task, double fair, unsigned version
     double parts = 4096 + 8.0 * task->members;
     for (size_t f = 0; f < task->functions; f++)
         if (model_is_divided(task, f)) {
-            double pieces = fmin(task->quanta, fmax(1, ceil(task->relative[f] * LOTS_PER_LOAD / fair)) + 1);
+            double pieces =
+                fair > 0 ? fmin(task->quanta, fmax(1, ceil(task->relative[f] * LOTS_PER_LOAD / fair)) + 1)
+                         : 1;
             parts += 2 * ceil(pieces * ((double)task->tokens[f] / task->quanta + 1));
         }
     parts += (version - 1) * (1024 + 3.0 * task->members);
@@ -344,6 +354,9 @@ size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts,
         const struct model_part *p = &parts[i];
         if (p->seller != p->buyer && (member == MODEL_EVERYONE || p->seller == member || p->buyer == member))
             deals[made++] = (struct model_deal){p->seller, p->buyer, p->since};
+        if (p->guard != MODEL_NO_FUNCTION &&
+            (member == MODEL_EVERYONE || p->guard == member || p->seller == member))
+            deals[made++] = (struct model_deal){p->guard, p->seller, p->since};
     }
     /* Heap sort, then one of each. */
     for (size_t start = made / 2, end = made; end > 1;) {

@@ -183,9 +183,11 @@ struct model_part {
     uint32_t lot;    /* of the function: names the order of rank */
     uint32_t seller; /* its auctioneer */
     uint32_t buyer;  /* who is to hold it: the auctioneer itself when it was not sold */
-    uint32_t next;   /* private */
-    uint8_t since;   /* version in which it came to these two */
-    bool inherited;  /* the buyer has it from an auctioneer that died */
+    uint32_t
+        guard; /* the auctioneer before, who watches until this one says that it does; MODEL_NO_FUNCTION: none */
+    uint32_t next;  /* private */
+    uint8_t since;  /* version in which it came to these members */
+    bool inherited; /* the buyer has it from an auctioneer that died */
 };
 
 /* Computes all parts for a version of the roster. Returns their number; when that is more than `room` nothing useful was
@@ -200,12 +202,12 @@ size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint
 uint32_t model_bid_excess(const double *load, const struct model_task *task, const uint8_t *died,
                           unsigned version, double eps);
 
-/* All parts that one member sold to another in one version are one deal. */
+/* All parts that one member sold or handed on to another in one version are one deal. */
 struct model_deal {
     uint32_t seller, buyer, since;
 };
 /* Collects the deals of one member, or of MODEL_EVERYONE, ordered by (seller, buyer, since). Returns their number.
-   Out: deals[count]. */
+   Out: deals[2 * count]. */
 size_t model_bid_deals(struct model_deal *deals, const struct model_part *parts, size_t count,
                        uint32_t member);
 
@@ -219,26 +221,36 @@ struct model_bid_message {
     uint32_t from, to;
     uint32_t since; /* of the deal */
     enum model_bid_kind kind;
+    uint32_t life; /* of the buyer */
+};
+
+/* How far a deal is. Private. */
+struct model_bid_state {
+    uint32_t life; /* of the buyer whose bid was answered */
+    uint8_t flags;
 };
 
 /* One member's side of the conversation. Arrays are the caller's. */
 struct model_bidder {
     uint32_t id;
+    uint32_t
+        life; /* larger each time that the member is started: tells its messages from those of a former life */
     const struct model_deal *deals; /* all of its own, maybe others */
     size_t deal_count;
-    uint8_t *state;   /* per deal, private */
-    uint32_t ticks;   /* of this version */
-    uint32_t sent;    /* messages so far */
-    uint32_t refused; /* messages about deals that the table does not hold */
+    struct model_bid_state *state; /* per deal */
+    uint32_t ticks;                /* of this version */
+    uint32_t age;                  /* ticks of this epoch */
+    uint32_t sent;                 /* messages so far */
+    uint32_t refused;              /* messages about deals that the table does not hold */
 };
 
 /* Begins an epoch. Out: *bidder; state[deal_count] is cleared. */
-void model_bidder_start(struct model_bidder *bidder, uint8_t *state, uint32_t id,
-                        const struct model_deal *deals, size_t deal_count);
+void model_bidder_start(struct model_bidder *bidder, struct model_bid_state *state, uint32_t id,
+                        uint32_t life, const struct model_deal *deals, size_t deal_count);
 /* Goes over to another version's deals; those that stand in both keep their state. In: state[deal_count] and deals, not the
    ones in use, which the bidder needs no more afterwards. */
-void model_bidder_move(struct model_bidder *bidder, uint8_t *state, const struct model_deal *deals,
-                       size_t deal_count);
+void model_bidder_move(struct model_bidder *bidder, struct model_bid_state *state,
+                       const struct model_deal *deals, size_t deal_count);
 /* A tick: bids for what is still to come, and tokens whose acknowledgement is missing. Returns the number of messages,
    at most deal_count. Out: messages[deal_count]. */
 size_t model_bidder_tick(struct model_bid_message *messages, struct model_bidder *bidder);

@@ -35,7 +35,7 @@ struct table {
     struct model_deal *deals; /* those of member m: first[m] .. first[m + 1] - 1 */
     size_t part_count, *first;
     double *load;
-    uint8_t *state; /* as deals */
+    struct model_bid_state *state; /* as deals */
 };
 
 /* One community in conversation. */
@@ -72,12 +72,12 @@ static void compute(struct talk *t, unsigned version)
     table->parts = sim_allocate(room, sizeof *table->parts);
     table->part_count =
         model_bid_parts(table->parts, room, table->load, scratch, &t->task, t->died, version + 1);
-    struct model_deal *all = sim_allocate(table->part_count, sizeof *all);
+    struct model_deal *all = sim_allocate(2 * table->part_count, sizeof *all);
     size_t count = model_bid_deals(all, table->parts, table->part_count, MODEL_EVERYONE);
     /* Each deal stands with both; filled from behind, in the order that all of them have. */
     table->first = sim_allocate(members + 1, sizeof *table->first);
     table->deals = sim_allocate(2 * count, sizeof *table->deals);
-    table->state = sim_allocate(2 * count, 1);
+    table->state = sim_allocate(2 * count, sizeof *table->state);
     for (size_t i = 0; i < count; i++) {
         table->first[all[i].seller]++;
         table->first[all[i].buyer]++;
@@ -107,7 +107,7 @@ static void give(struct talk *t, uint32_t member, unsigned version)
     struct table *table = &t->table[version];
     size_t first = table->first[member], count = table->first[member + 1] - first;
     if (version == 0)
-        model_bidder_start(&t->bidders[member], table->state + first, member, table->deals + first, count);
+        model_bidder_start(&t->bidders[member], table->state + first, member, 1, table->deals + first, count);
     else
         model_bidder_move(&t->bidders[member], table->state + first, table->deals + first, count);
     t->version[member] = (uint8_t)version;
@@ -142,7 +142,7 @@ static void grab(struct talk *t, uint32_t member)
 {
     for (uint32_t m = 0; m < t->task.members; m++)
         if (m != member)
-            push(t, &(struct model_bid_message){member, m, 1, MODEL_BID_BID});
+            push(t, &(struct model_bid_message){member, m, 1, MODEL_BID_BID, 1});
 }
 
 /* One tick: everybody's timer, then all that is under way in random order. */
@@ -195,9 +195,11 @@ static double watched(const struct talk *t, double *load)
     for (unsigned v = 0; v < VERSIONS; v++)
         for (size_t i = 0; i < t->table[v].part_count; i++) {
             const struct model_part *p = &t->table[v].parts[i];
-            const uint32_t holders[] = {p->seller, p->buyer};
-            for (int h = 0; h < 1 + (p->seller != p->buyer); h++) {
+            const uint32_t holders[] = {p->seller, p->buyer, p->guard};
+            for (int h = 0; h < 3; h++) {
                 uint32_t m = holders[h];
+                if (m == MODEL_NO_FUNCTION || (h == 1 && m == p->seller) || (h == 2 && m == p->buyer))
+                    continue;
                 if (!lives(t, m) || t->version[m] != v || !model_bidder_holds(&t->bidders[m], p))
                     continue;
                 load[m] += t->task.relative[p->function] * p->quanta / quanta;

@@ -56,7 +56,7 @@ static void compute(struct world *w)
     w->parts = malloc(room * sizeof *w->parts);
     w->count = model_bid_parts(w->parts, room, w->load, scratch, &w->task, w->died, w->version);
     assert_true(w->count <= room);
-    w->deals = malloc((w->count + 1) * sizeof *w->deals);
+    w->deals = malloc((2 * w->count + 1) * sizeof *w->deals);
     w->deal_count = model_bid_deals(w->deals, w->parts, w->count, MODEL_EVERYONE);
     free(scratch);
 }
@@ -145,7 +145,7 @@ enum { SMALL_MEMBERS = 3, SMALL_DEALS_MAX = 6, NET_MAX = 6 };
 
 struct small {
     struct model_bidder bidders[SMALL_MEMBERS];
-    uint8_t state[SMALL_MEMBERS][SMALL_DEALS_MAX];
+    struct model_bid_state state[SMALL_MEMBERS][SMALL_DEALS_MAX];
     struct model_bid_message net[NET_MAX];
     size_t net_count;
     unsigned ticks, doubles;
@@ -221,7 +221,7 @@ static void all_interleavings(void **state)
         } while (w.deal_count == 0 || w.deal_count > SMALL_DEALS_MAX);
         struct small s = {.ticks = 4, .doubles = 1};
         for (uint32_t m = 0; m < SMALL_MEMBERS; m++)
-            model_bidder_start(&s.bidders[m], s.state[m], m, w.deals, w.deal_count);
+            model_bidder_start(&s.bidders[m], s.state[m], m, 1, w.deals, w.deal_count);
         explore(&w, &s, 7);
         drop(&w);
         w.parts = NULL;
@@ -277,10 +277,10 @@ static unsigned converse(struct world *w, struct model_bidder *bidders, struct c
     return rounds;
 }
 
-static void start_all(struct world *w, struct model_bidder *bidders, uint8_t *state)
+static void start_all(struct world *w, struct model_bidder *bidders, struct model_bid_state *state)
 {
     for (uint32_t m = 0; m < w->task.members; m++)
-        model_bidder_start(&bidders[m], state + m * w->deal_count, m, w->deals, w->deal_count);
+        model_bidder_start(&bidders[m], state + m * w->deal_count, m, 1, w->deals, w->deal_count);
 }
 
 static void loss_and_death(void **state)
@@ -295,7 +295,7 @@ static void loss_and_death(void **state)
         memset(bidders, 0, sizeof bidders);
         make_world(&w, &rng, 100, 200, 1200, 2);
         compute(&w);
-        uint8_t *memory = malloc(w.task.members * w.deal_count + 1);
+        struct model_bid_state *memory = malloc((w.task.members * w.deal_count + 1) * sizeof *memory);
         start_all(&w, bidders, memory);
         unsigned rounds = converse(&w, bidders, &rng, loss);
         assert_true(loss > 0 || rounds <= 3);
@@ -307,7 +307,7 @@ static void loss_and_death(void **state)
         struct model_deal *before = w.deals;
         w.deals = NULL;
         compute(&w);
-        uint8_t *moved = malloc(w.task.members * w.deal_count + 1);
+        struct model_bid_state *moved = malloc((w.task.members * w.deal_count + 1) * sizeof *moved);
         for (uint32_t m = 0; m < w.task.members; m++)
             model_bidder_move(&bidders[m], moved + m * w.deal_count, w.deals, w.deal_count);
         free(memory);
@@ -335,7 +335,7 @@ static void forged_messages(void **state)
     static struct model_bidder bidders[MEMBERS_MAX];
     make_world(&w, &rng, 60, 20, 1200, 2);
     compute(&w);
-    uint8_t *memory = malloc(w.task.members * w.deal_count + 1);
+    struct model_bid_state *memory = malloc((w.task.members * w.deal_count + 1) * sizeof *memory);
     start_all(&w, bidders, memory);
     for (int i = 0; i < 20000; i++) {
         struct model_bid_message answer, message = {.from = (uint32_t)core_rng_below(&rng, 25),
