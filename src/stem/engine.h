@@ -383,6 +383,7 @@ struct stem_context {
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
     stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_return[], stem_stub_objects[];
+extern uint8_t stem_fast_string[]; /* string_fast.S: before stem_stub_string */
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
 bool stem_safe_copy(void *to, const void *from, size_t bytes);

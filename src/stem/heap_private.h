@@ -40,27 +40,30 @@ struct heap_slot {
     uint16_t note, next;
 };
 
+/* What every taking and giving looks at fills the first line of the processor's cache, and only the owner writes to it. */
 struct heap_span {
-    uintptr_t start; /* of slot 0, or of the large block */
-    uint64_t magic;  /* ceil(2^40 / slot): exact quotient for every offset within a slab */
+    _Alignas(64) uintptr_t start; /* of slot 0, or of the large block */
+    uint64_t magic;               /* ceil(2^40 / slot): exact quotient for every offset within a slab */
     struct heap_slot *slots;
-    uint32_t *stacks; /* two per slot (allocation, free), or NULL */
     struct heap_cache *owner;
     uint32_t slot;
+    uint32_t first, units;
     uint16_t count, bump, free,
-        used;        /* slots; never used from `bump` on; head of the free list; handed out */
-    uint32_t remote; /* atomic: head of the list that other threads push to */
+        used;       /* slots; never used from `bump` on; head of the free list; handed out */
+    uint16_t state; /* large block: HEAP_LIVE, HEAP_HELD */
     uint8_t kind, class, place;
     bool zero;  /* memory was zero when the span was made */
     bool dirty; /* free span: may hold memory */
-    uint32_t first, units;
-    size_t bytes;   /* large block: as requested */
-    uint16_t state; /* large block: HEAP_LIVE, HEAP_HELD */
-    uint32_t large_stacks[2];
+
+    _Alignas(64) uint32_t *stacks; /* two per slot (allocation, free), or NULL */
+    size_t bytes;                  /* large block: as requested */
     struct heap_span *list_next,
         *list_previous; /* free bin, partial slabs of a class, or held large blocks */
     struct heap_span *mail_next;
+    uint32_t remote; /* atomic: head of the list that other threads push to */
+    uint32_t large_stacks[2];
 };
+_Static_assert(sizeof(struct heap_span) == 128, "two lines");
 
 struct heap_cache {
     uint32_t busy; /* set while its thread is inside: a signal handler that comes in then goes another way */

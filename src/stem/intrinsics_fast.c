@@ -11,6 +11,11 @@ _Static_assert(offsetof(struct stem_thread, ring) == 64 && offsetof(struct stem_
 _Static_assert(STEM_COMPENSATE_EFFECT == 5 && STEM_COMPENSATE_LOCK == 3,
                "intrinsic_fast.S: EFFECT, FAST_LOCK");
 
+_Static_assert(offsetof(struct stem_site, string_op) == 28 &&
+                   offsetof(struct stem_site, string_bytes) == 29 &&
+                   offsetof(struct stem_site, string_rep) == 30 && sizeof(struct stem_site) == 32,
+               "string_fast.S: SITE_...");
+
 uint8_t stem_fast_logs; /* stores are logged */
 
 /* For each: its code, and where that leads. */

@@ -107,9 +107,9 @@ static bool map_levels(struct stem_object *o)
     return true;
 }
 
-static const void *const stubs[STUBS] = {
+static const void *stubs[STUBS] = {
     [STUB_TRANSLATE] = stem_stub_translate, [STUB_CHECK] = stem_stub_check,
-    [STUB_STRING] = stem_stub_string,       [STUB_INDIRECT] = stem_stub_indirect,
+    [STUB_STRING] = stem_fast_string,       [STUB_INDIRECT] = stem_stub_indirect,
     [STUB_EXOTIC] = stem_stub_exotic,       [STUB_PROTECT] = stem_stub_protect,
     [STUB_POINTER] = stem_stub_pointer,     [STUB_RETURN] = stem_stub_return,
 };
@@ -140,6 +140,8 @@ bool stem_region_make(struct stem_object *o)
     }
     /* A table of pointers to the stubs, which may lie further than 2 GiB away. */
     o->stubs = (const void *const *)o->next;
+    if (stem_control->config.knobs & 1u << CORE_KNOB_NO_SHORT_CUTS)
+        stubs[STUB_STRING] = stem_stub_string;
     stem_emit_bytes(&o->next, stubs, sizeof stubs);
     return true;
 }
