@@ -52,8 +52,7 @@ struct heap_span {
         used;       /* slots; never used from `bump` on; head of the free list; handed out */
     uint16_t state; /* large block: HEAP_LIVE, HEAP_HELD */
     uint8_t kind, class, place;
-    bool zero;  /* memory was zero when the span was made */
-    bool dirty; /* free span: may hold memory */
+    bool zero; /* memory was zero when the span was made */
 
     _Alignas(64) uint32_t *stacks; /* two per slot (allocation, free), or NULL */
     size_t bytes;                  /* large block: as requested */
@@ -62,6 +61,7 @@ struct heap_span {
     struct heap_span *mail_next;
     uint32_t remote; /* atomic: head of the list that other threads push to */
     uint32_t large_stacks[2];
+    uint32_t dirty; /* free span: its first units, behind which it holds no memory */
 };
 _Static_assert(sizeof(struct heap_span) == 128, "two lines");
 

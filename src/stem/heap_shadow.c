@@ -71,10 +71,10 @@ void stem_heap_shadow_large(const struct heap_span *span)
     uint8_t *s = stem_shadow_base + (span->start >> 3);
     size_t whole = span->bytes >> 3;
     paint(s - before / 8, before / 8, STEM_POISON_REDZONE);
-    /* Whole pages of shadow become addressable by having none. */
+    /* Whole pages of shadow become addressable by having none; below a megabyte faults would cost more than zeroes. */
     uint8_t *from = (uint8_t *)(((uintptr_t)s + 4095) & ~(uintptr_t)4095);
     uint8_t *to = (uint8_t *)((uintptr_t)(s + whole) & ~(uintptr_t)4095);
-    if (to > from && to - from >= 1 << 16 &&
+    if (to > from && to - from >= 1 << 20 &&
         !sys_failed(sys_call3(SYS_madvise, from, to - from, MADV_DONTNEED))) {
         paint(s, (size_t)(from - s), 0);
         paint(to, (size_t)(s + whole - to), 0);

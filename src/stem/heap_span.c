@@ -186,8 +186,7 @@ static void bin_insert(struct heap_span *span)
     *head = span;
     if (bin < HEAP_BINS)
         stem_heap.bins_used |= 1ull << bin;
-    if (span->dirty)
-        stem_heap.dirty_units += span->units;
+    stem_heap.dirty_units += span->dirty;
 }
 
 static void bin_remove(struct heap_span *span)
@@ -201,8 +200,7 @@ static void bin_remove(struct heap_span *span)
         span->list_next->list_previous = span->list_previous;
     if (bin < HEAP_BINS && !stem_heap.bins[bin])
         stem_heap.bins_used &= ~(1ull << bin);
-    if (span->dirty)
-        stem_heap.dirty_units -= span->units;
+    stem_heap.dirty_units -= span->dirty;
 }
 
 static struct heap_span *best_fit(uint32_t units)
@@ -282,7 +280,7 @@ struct heap_span *stem_heap_span_take(uint32_t units)
     if (rest) {
         rest->first = span->first + units;
         rest->units = span->units - units;
-        rest->dirty = span->dirty;
+        rest->dirty = span->dirty > units ? span->dirty - units : 0;
         span->units = units;
         bin_insert(rest);
     }
@@ -298,32 +296,33 @@ struct heap_span *stem_heap_span_take(uint32_t units)
 static bool purge(struct heap_span *span)
 {
     uintptr_t start = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT);
-    return !sys_failed(sys_call3(SYS_madvise, start, (size_t)span->units << HEAP_UNIT_SHIFT, MADV_DONTNEED));
+    return !sys_failed(sys_call3(SYS_madvise, start, (size_t)span->dirty << HEAP_UNIT_SHIFT, MADV_DONTNEED));
 }
 
 void stem_heap_span_give(struct heap_span *span)
 {
     stem_heap.used_units -= span->units;
     span->kind = HEAP_SPAN_FREE;
-    span->dirty = true;
+    span->dirty = span->units;
     struct heap_span *before = free_neighbour(span->first, true);
     struct heap_span *after = free_neighbour(span->first + span->units, false);
     if (after) {
         bin_remove(after);
+        span->dirty += after->dirty;
         span->units += after->units;
         span_forget(after);
     }
     if (before) {
         bin_remove(before);
+        before->dirty = before->units + span->dirty;
         before->units += span->units;
-        before->dirty = true;
         span_forget(span);
         span = before;
     }
     /* What is free and still holds memory is bounded by 2 MiB and an eighth of what is in use. */
-    if (stem_heap.dirty_units + span->units > (2u << 20 >> HEAP_UNIT_SHIFT) + stem_heap.used_units / 8 &&
+    if (stem_heap.dirty_units + span->dirty > (2u << 20 >> HEAP_UNIT_SHIFT) + stem_heap.used_units / 8 &&
         purge(span))
-        span->dirty = false;
+        span->dirty = 0;
     bin_insert(span);
 }
 
@@ -334,8 +333,8 @@ bool stem_heap_trim(void)
     for (unsigned bin = 0; bin <= HEAP_BINS; bin++) {
         for (struct heap_span *s = stem_heap.bins[bin]; s; s = s->list_next) {
             if (s->dirty && purge(s)) {
-                stem_heap.dirty_units -= s->units;
-                s->dirty = false;
+                stem_heap.dirty_units -= s->dirty;
+                s->dirty = 0;
                 any = true;
             }
         }
