@@ -472,6 +472,12 @@ void *stem_heap_quick_take(size_t bytes, bool clear)
     return p;
 }
 
+/* Whether a live block came from malloc, as the redzone behind it says; if it is not sure, the long way asks. */
+static inline bool is_plain(const struct heap_span *span, uint32_t index, uintptr_t p)
+{
+    return stem_shadow_base[(p + heap_slot_bytes(span, index) + 7) >> 3] == STEM_POISON_REDZONE;
+}
+
 static inline void give_small(struct heap_cache *cache, struct heap_span *span, uint32_t index, uintptr_t p)
 {
     stem_heap_shadow_freed(p, heap_slot_bytes(span, index));
@@ -488,7 +494,7 @@ bool stem_heap_quick_give(uintptr_t p)
     struct heap_span *span;
     uint32_t index;
     if (!cache || cache->busy || !stem_heap.armed || look_up(&span, &index, p) != HEAP_GIVEN ||
-        span->kind == HEAP_SPAN_LARGE)
+        span->kind == HEAP_SPAN_LARGE || !is_plain(span, index, p))
         return false;
     give_small(cache, span, index, p);
     return true;
@@ -500,7 +506,8 @@ void *stem_heap_quick_resize(bool *gone, uintptr_t old, size_t bytes)
     struct heap_span *span;
     uint32_t index;
     if (!is_small(bytes) || !bytes || !cache || cache->busy || !stem_heap.armed ||
-        look_up(&span, &index, old) != HEAP_GIVEN || span->kind == HEAP_SPAN_LARGE)
+        look_up(&span, &index, old) != HEAP_GIVEN || span->kind == HEAP_SPAN_LARGE ||
+        !is_plain(span, index, old))
         return NULL;
     size_t was = heap_slot_bytes(span, index);
     *gone = false;

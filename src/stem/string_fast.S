@@ -17,6 +17,14 @@
         or      \pointer, %rax
         shr     $47, %rax
         jnz     9f
+        mov     \pointer, %rax                  /* the shadow of our own memory cannot be read */
+        sub     stem_shadow_own(%rip), %rax
+        cmp     stem_shadow_own_bytes(%rip), %rax
+        jb      9f
+        mov     %r10, %rax
+        sub     stem_shadow_own(%rip), %rax
+        cmp     stem_shadow_own_bytes(%rip), %rax
+        jb      9f
         mov     %r10, %rax
         shr     $3, %rax
         mov     \pointer, %rcx
