@@ -33,6 +33,7 @@ struct member_options {
     bool
         native_if_refused; /* a program that member_vet refuses, but that can be started, runs without the runtime */
     bool counting;         /* count what the program executes, for member_counts; with mode TRANSLATE only */
+    uint32_t knobs;        /* bits of enum core_knob, besides those of TESTUDO_KNOBS */
     uint32_t sample_us; /* with `counting`: period of CPU-time samples; 0: none */
 };
 

@@ -163,7 +163,7 @@ static int fill_page(struct base_error *error, struct member *member)
         .on_fault = o->on_fault,
         .default_level = o->default_level,
         .stop_status = (uint32_t)o->stop_status,
-        .knobs = knobs,
+        .knobs = knobs | o->knobs,
         .answer_ms = o->answer_ms ? o->answer_ms : DEFAULT_WAIT_MS,
         .crash_ms = o->crash_ms ? o->crash_ms : DEFAULT_WAIT_MS,
         .heap_stacks = !o->no_heap_stacks,

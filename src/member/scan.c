@@ -1,5 +1,5 @@
 /* A dry run for doctor: the program is loaded with the runtime, and stopped at its entry point. By then the loader has run
-   the runtime's constructor, which has listed and patched every function of the program and its libraries; of the
+   the runtime's constructor, which has listed, patched and translated every function of the program and its libraries; of the
    program itself nothing has run. Only doctor traces a process; supervision never does. */
 #define _GNU_SOURCE
 #include "member/private.h"
@@ -98,7 +98,8 @@ int member_scan(struct base_error *error, struct member_stats *stats,
                 const char *program)
 {
     struct member *member;
-    const struct member_options options = {.mode = WIRE_MODE_FULL, .default_level = WIRE_LEVEL_MONITOR};
+    const struct member_options options = {
+        .mode = WIRE_MODE_FULL, .default_level = WIRE_LEVEL_MONITOR, .knobs = 1u << CORE_KNOB_TRANSLATE_ALL};
     const struct member_hooks hooks = {.context = NULL};
     char *argv[] = {(char *)program, NULL};
     uint64_t entry = 0;

@@ -69,6 +69,19 @@ static uint64_t native_entry(const struct stem_function *f)
     return (uint64_t)f->gate_native;
 }
 
+void stem_dispatch_translate_all(struct stem_object *o)
+{
+    if (!translator_stack)
+        translator_stack = stem_pages_map(TRANSLATOR_STACK_BYTES);
+    for (uint32_t i = 0; translator_stack && i < o->function_count; i++) {
+        struct request r = {o, &o->functions[i], FLAVOUR_MONITOR};
+        if (r.function->refusal || !stem_armed())
+            continue;
+        uint64_t code = stem_on_stack(translate_one, &r, translator_stack + TRANSLATOR_STACK_BYTES);
+        r.function->slot[FLAVOUR_MONITOR]->v = code ? code : native_entry(r.function);
+    }
+}
+
 uint64_t stem_dispatch_translate(uint32_t word)
 {
     struct request r = {.flavour = word & 1 ? FLAVOUR_PROTECT : FLAVOUR_MONITOR};

@@ -371,6 +371,8 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
 /* ---- gates and patches (patch.c, entry.S) -------------------------------------------------------------------- */
 
 bool stem_region_make(struct stem_object *object);
+/* Translates all functions of an object that was patched just now, so that what is refused is known. Lock held. */
+void stem_dispatch_translate_all(struct stem_object *object);
 void stem_patch_all(struct stem_object *object);
 void stem_patch_loader_hook(uintptr_t r_brk);
 

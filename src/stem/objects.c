@@ -421,6 +421,8 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
         stem_count(CORE_COUNTER_FUNCTIONS_FOUND, o->function_count);
         if (stem_region_make(o)) {
             stem_patch_all(o);
+            if (stem_control->config.knobs & 1u << CORE_KNOB_TRANSLATE_ALL)
+                stem_dispatch_translate_all(o);
             stem_listing_await(o);
         }
     }
