@@ -155,7 +155,7 @@ static void print_plan(const struct plan *plan)
            plan->total_work, plan->weighted_percent, at_risk);
     printf("members N       %" PRIu32
            ", each watches %.4g%% of the work; loads within %.2g%% of their mean\n",
-           plan->members, plan->slice_percent, 100 * plan->unfairness);
+           plan->members, plan->slice_percent, plan->unfairness < 1e-9 ? 0 : 100 * plan->unfairness);
     printf("epoch           %" PRIu32 " quanta of %" PRIu32 " ms, then slices rotate\n", plan->quanta,
            plan->quantum_ms);
     printf("watched by all  %zu function%s, %.3g units\n", plan->everyone_count,
@@ -166,7 +166,14 @@ static void print_plan(const struct plan *plan)
            plan->coverage.by_risk, plan->coverage.by_work, plan->paper.by_risk, plan->paper.by_work);
     printf("expected        %.4g victims before the first detection\n", plan->expected_victims);
     if (!isnan(plan->overhead_percent))
-        printf("slow-down       %.3g%% of each member, predicted\n", plan->overhead_percent);
+        printf("slow-down       %.3g%% of each member, predicted (%.3g%% at most)\n", plan->overhead_percent,
+               plan->overhead_worst_percent);
+    if (plan->members_needed > 0)
+        printf("at this budget  paper's policy: P(first) %.4g of risk, %.4g of work, %.4g victims\n"
+               "                members needed to watch everything always: %.0f (paper's policy: %.0f)\n",
+               plan->paper_at_budget.by_risk, plan->paper_at_budget.by_work,
+               model_expected_victims(plan->paper_at_budget.by_risk), plan->members_needed,
+               plan->members_needed_paper);
     putchar('\n');
     print_members(plan);
 }
@@ -339,6 +346,16 @@ static void print_json(const struct plan *plan)
                                   (json_int_t)plan->lost_cost));
     if (!isnan(plan->overhead_percent))
         json_object_set_new(root, "overhead_percent", json_real(plan->overhead_percent));
+    if (!isnan(plan->overhead_worst_percent))
+        json_object_set_new(root, "overhead_worst_percent", json_real(plan->overhead_worst_percent));
+    if (plan->members_needed > 0)
+        json_object_set_new(root, "at_budget",
+                            json_pack("{s:f, s:f, s:{s:f, s:f, s:f, s:f}}", "p_first", plan->coverage.by_risk,
+                                      "members_needed", plan->members_needed, "paper", "p_first",
+                                      plan->paper_at_budget.by_risk, "p_first_by_work",
+                                      plan->paper_at_budget.by_work, "expected_victims",
+                                      model_expected_victims(plan->paper_at_budget.by_risk), "members_needed",
+                                      plan->members_needed_paper));
     json_dumpf(root, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(root);

@@ -1,6 +1,8 @@
 /* The best slice for a given slow-down: a fractional knapsack of detection probability over overhead. */
 #include "model/model.h"
 
+#include <math.h>
+
 /* Whether watching a is worth more per overhead than watching b; cross-multiplied, since overheads may be zero. */
 static bool denser(const double *overhead, const double *value, uint32_t a, uint32_t b)
 {
@@ -35,6 +37,27 @@ double model_budget(double *share, uint32_t *order, const double *overhead, cons
             step = (budget - used) / overhead[f];
         share[f] += step;
         used += step * overhead[f];
+    }
+    return used;
+}
+
+double model_budget_paper(double *share, const double *overhead, const double *risk, size_t n, double budget)
+{
+    double low = 0, high = 1, used = 0;
+    /* Risks are at least 1, so a factor of 1 means everything always. */
+    for (int step = 0; step < 100; step++) {
+        double factor = step ? (low + high) / 2 : high;
+        used = 0;
+        for (size_t f = 0; f < n; f++) {
+            share[f] = fmin(1, factor * risk[f]);
+            used += share[f] * overhead[f];
+        }
+        if (used <= budget && step == 0)
+            break;
+        if (used <= budget)
+            low = factor;
+        else
+            high = factor;
     }
     return used;
 }

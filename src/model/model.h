@@ -283,6 +283,10 @@ bool model_holds(const struct model_holding *holding, uint32_t quantum, uint32_t
 double model_budget(double *share, uint32_t *order, const double *overhead, const double *value, size_t n,
                     double budget, double at_least);
 
+/* The paper's policy at a budget: shares in proportion to risk, whatever a function costs, as far as the budget goes.
+   Returns the overhead used. Out: share[n] <= 1. In: as above. Source: AC §2 "Work Distribution". */
+double model_budget_paper(double *share, const double *overhead, const double *risk, size_t n, double budget);
+
 /* ---- trust: what false alerts may cost ---- */
 
 /* Vaccines on one member's word may cost so much of the run time together; what `vouchers` members vouch for, anything. */

@@ -6,7 +6,7 @@
 
 /* Columns of own functions as the model's arrays. */
 struct columns {
-    double *cost, *risk, *relative, *demand, *scratch;
+    double *cost, *risk, *relative, *demand, *weight, *scratch;
     uint64_t *tokens;
     size_t count;
 };
@@ -19,9 +19,10 @@ static void take_columns(struct columns *c, const struct plan *plan)
     c->relative = plan_allocate(n, sizeof *c->relative);
     c->demand = plan_allocate(n, sizeof *c->demand);
     c->scratch = plan_allocate(n, sizeof *c->scratch);
+    c->weight = plan_allocate(n, sizeof *c->weight);
     c->tokens = plan_allocate(n, sizeof *c->tokens);
     for (size_t f = 0; f < n; f++) {
-        c->cost[f] = (double)plan->functions[f].cost;
+        c->cost[f] = c->weight[f] = (double)plan->functions[f].cost;
         c->risk[f] = plan->functions[f].risk;
     }
 }
@@ -33,6 +34,7 @@ static void free_columns(struct columns *c)
     free(c->relative);
     free(c->demand);
     free(c->scratch);
+    free(c->weight);
     free(c->tokens);
 }
 
@@ -96,13 +98,38 @@ static uint32_t quantum_for(uint32_t quanta)
     return ms > QUANTUM_MIN_MS ? ms : QUANTUM_MIN_MS;
 }
 
+/* What the paper's policy makes of the same members and slow-down, and what both need for full coverage. */
+static void compare_at_budget(struct plan *plan, const struct columns *c, const double *overhead,
+                              double budget)
+{
+    double *share = plan_allocate(c->count, sizeof *share), ours = 0, paper = 0;
+    model_budget_paper(share, overhead, c->risk, c->count, budget);
+    plan->paper_at_budget = (struct plan_coverage){model_p_first(share, c->risk, c->count),
+                                                   model_p_first(share, c->cost, c->count)};
+    for (size_t f = 0; f < c->count; f++) {
+        ours += overhead[f];
+        paper += c->risk[f] * overhead[f];
+    }
+    plan->members_needed = fmax(1, ceil(ours * (1 + plan->eps) / budget));
+    plan->members_needed_paper = fmax(1, ceil(paper / budget));
+    free(share);
+}
+
 /* How many tokens each function gets: the risk's, all of them for cold code, or what the budget allows. */
 static int give_tokens(struct base_error *error, struct plan *plan, struct columns *c,
                        const struct plan_options *options)
 {
-    double fair = plan->total_work / plan->members;
-    plan->quanta = options->quanta ? options->quanta
-                                   : model_quanta(plan->functions[0].cost / plan->unit, fair, plan->eps);
+    double heaviest = plan->functions[0].cost / plan->unit, fair = plan->total_work / plan->members,
+           grain = plan->eps;
+    if (options->size == PLAN_SIZE_BUDGET) {
+        /* Half the grain, for here eps is a limit that no member may pass. */
+        heaviest = 0;
+        for (size_t f = 0; f < c->count; f++)
+            heaviest = fmax(heaviest, overhead_of(plan, &plan->functions[f], options->constants));
+        fair = options->budget_percent / 100;
+        grain = plan->eps / 2;
+    }
+    plan->quanta = options->quanta ? options->quanta : model_quanta(heaviest, fair, grain);
     if (!plan->quantum_ms)
         plan->quantum_ms = quantum_for(plan->quanta);
     double *share = plan_allocate(c->count, sizeof *share);
@@ -112,19 +139,21 @@ static int give_tokens(struct base_error *error, struct plan *plan, struct colum
         uint32_t *order = plan_allocate(c->count, sizeof *order);
         for (size_t f = 0; f < c->count; f++)
             overhead[f] = overhead_of(plan, &plan->functions[f], options->constants);
-        used = model_budget(share, order, overhead, c->risk, c->count, options->budget_percent / 100,
-                            1.0 / plan->members);
+        /* Room for members that are heavier than the mean by eps. */
+        used = model_budget(share, order, overhead, c->risk, c->count,
+                            options->budget_percent / 100 / (1 + plan->eps), 1.0 / plan->members);
+        compare_at_budget(plan, c, overhead, options->budget_percent / 100);
         free(overhead);
         free(order);
     }
     /* A budget below that leaves code that nobody watches at some moments; better told than done. */
-    if (used > options->budget_percent / 100 * (1 + 1e-9)) {
+    if (used > options->budget_percent / 100 / (1 + plan->eps) * (1 + 1e-9)) {
         free(share);
         return base_fail(
             error, BASE_EXIT_USAGE,
             "to watch every function by one of %u members always slows each down by %.3g%%; allow that much with "
             "--budget, or have about %.0f members",
-            plan->members, 100 * used, ceil(plan->members * 100 * used / options->budget_percent));
+            plan->members, 100 * used, plan->members_needed);
     }
     uint64_t all = (uint64_t)plan->members * plan->quanta;
     for (size_t f = 0; f < c->count; f++) {
@@ -136,6 +165,11 @@ static int give_tokens(struct base_error *error, struct plan *plan, struct colum
         else
             c->tokens[f] = model_tokens(c->risk[f], plan->members, plan->quanta);
         function->tokens = c->tokens[f];
+        /* A budget is levelled by what watching costs; whole units, for the manifest knows no others. */
+        if (options->size == PLAN_SIZE_BUDGET)
+            c->weight[f] = round(overhead_of(plan, function, options->constants) *
+                                 (plan->total + (double)plan->excluded_cost));
+        function->weight = (uint64_t)c->weight[f];
         function->everyone = c->tokens[f] == all;
     }
     free(share);
@@ -147,7 +181,7 @@ static void divide(struct plan *plan, const struct columns *c)
     struct model_task task = {.functions = c->count,
                               .members = plan->members,
                               .quanta = plan->quanta,
-                              .relative = c->cost,
+                              .relative = c->weight,
                               .tokens = c->tokens,
                               .seed = plan->seed,
                               .epoch = plan->epoch};
@@ -169,7 +203,7 @@ static void divide(struct plan *plan, const struct columns *c)
     for (uint32_t m = 0; m < plan->members; m++) {
         uint32_t slice = rotates ? model_rotate(m, plan->epoch, plan->members) : m;
         member_of[slice] = m;
-        load[m] = plan->load[slice] / plan->unit;
+        load[m] = plan->load[slice];
     }
     free(plan->load);
     plan->load = load;
@@ -194,25 +228,41 @@ static void predict(struct plan *plan, struct columns *c, const struct plan_opti
     uint64_t all = (uint64_t)plan->members * plan->quanta;
     for (size_t i = 0; i < plan->holding_count; i++)
         held[plan->holdings[i].function] += plan->holdings[i].quanta;
-    double overhead = 0;
+    double overhead = 0, common_overhead = 0, common_weight = 0;
     for (size_t f = 0; f < c->count; f++) {
+        double watching = options->constants ? overhead_of(plan, &plan->functions[f], options->constants) : 0;
         if (plan->functions[f].everyone) {
+            common_overhead += watching;
+            common_weight += c->weight[f];
             held[f] = all;
             plan->everyone_count++;
             plan->common_load += c->relative[f];
         }
         plan->uncovered_count += held[f] == 0;
         share[f] = (double)held[f] / (double)all;
-        if (options->constants)
-            overhead += share[f] * overhead_of(plan, &plan->functions[f], options->constants);
+        overhead += share[f] * watching;
     }
     for (uint32_t m = 0; m < plan->members; m++)
-        plan->load[m] += plan->common_load;
+        plan->load[m] += common_weight;
     plan->unfairness = model_unfairness(plan->load, plan->members);
+    double worst = 0;
+    for (uint32_t m = 0; m < plan->members; m++) {
+        double own = common_overhead;
+        plan->load[m] = plan->common_load;
+        for (size_t i = plan->holding_first[m]; i < plan->holding_first[m + 1]; i++) {
+            const struct model_holding *h = &plan->holdings[i];
+            double part = (double)h->quanta / plan->quanta;
+            plan->load[m] += part * c->relative[h->function];
+            if (options->constants)
+                own += part * overhead_of(plan, &plan->functions[h->function], options->constants);
+        }
+        worst = fmax(worst, own);
+    }
     plan->coverage = (struct plan_coverage){model_p_first(share, c->risk, c->count),
                                             model_p_first(share, c->cost, c->count)};
     plan->expected_victims = model_expected_victims(plan->coverage.by_risk);
     plan->overhead_percent = options->constants ? 100 * overhead : NAN;
+    plan->overhead_worst_percent = options->constants ? 100 * worst : NAN;
     for (size_t f = 0; f < c->count; f++)
         share[f] = (double)model_tokens(c->risk[f], plan->members, plan->quanta) / (double)all;
     plan->paper = (struct plan_coverage){model_p_first(share, c->risk, c->count),

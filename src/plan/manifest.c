@@ -54,6 +54,15 @@ static int check_objects(struct base_error *error, bool *used, const struct plan
     return 0;
 }
 
+/* T, or the sum of what loads are levelled by when that is more. */
+static uint64_t manifest_total(const struct plan *plan)
+{
+    uint64_t weights = 0, total = (uint64_t)plan->total;
+    for (size_t f = 0; f < plan->own_count; f++)
+        weights += plan->functions[f].weight;
+    return weights > total ? weights : total;
+}
+
 int plan_manifest(struct base_error *error, void **data, size_t *bytes, const struct plan *plan)
 {
     int status = -1;
@@ -71,7 +80,7 @@ int plan_manifest(struct base_error *error, void **data, size_t *bytes, const st
         .eps_ppm = (uint32_t)lround(plan->eps * 1e6),
         .seed = plan->seed,
         .epoch = plan->epoch,
-        .total = (uint64_t)plan->total,
+        .total = manifest_total(plan),
     };
     if (check_objects(error, used, plan))
         goto out;
@@ -115,7 +124,7 @@ int plan_manifest(struct base_error *error, void **data, size_t *bytes, const st
                                        &(struct wire_manifest_function){
                                            .object = number[f->object],
                                            .offset = (uint32_t)f->offset,
-                                           .cost = f->cost,
+                                           .cost = f->weight,
                                            .calls = f->calls,
                                            .risk_ppm = (uint64_t)llround(f->risk * 1e6),
                                            .tokens = f->tokens,

@@ -105,6 +105,8 @@ struct plan_function {
     double share_percent, relative, risk, demand;
     uint32_t distance, next; /* MODEL_UNREACHABLE; node on the shortest way to input, or MODEL_NO_FUNCTION */
     uint64_t tokens;
+    uint64_t
+        weight; /* what members' loads are levelled by: the cost; at a budget, the predicted cost of watching it */
     bool everyone; /* every member watches it always */
     bool cold;
 };
@@ -146,7 +148,12 @@ struct plan {
     size_t everyone_count, uncovered_count; /* uncovered: own functions that nobody watches */
     struct plan_coverage coverage, paper;   /* of this plan, and of the paper's policy at the same N */
     double expected_victims;
-    double overhead_percent; /* predicted for each member; NaN without constants */
+    /* Predicted slow-down of a member, on average and of the worst off; NaN without constants. */
+    double overhead_percent, overhead_worst_percent;
+    /* At a budget: the paper's policy with the same members and slow-down, and how many members the two need until every
+       function is watched at all times as each asks for. 0: no budget was given. */
+    struct plan_coverage paper_at_budget;
+    double members_needed, members_needed_paper;
 };
 
 /* Makes a plan. Returns 0, or -1 with `error`: BASE_EXIT_USAGE for options that no plan can meet, BASE_EXIT_INPUT for bad

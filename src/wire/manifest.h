@@ -75,7 +75,9 @@ struct wire_manifest_object {
 struct wire_manifest_function {
     uint32_t object; /* index */
     uint32_t offset; /* of the entry, ELF virtual address */
-    uint64_t cost, calls;
+    uint64_t
+        cost; /* what loads are levelled by: work, or in a plan for a budget the predicted cost of watching it */
+    uint64_t calls;
     uint64_t risk_ppm; /* v_i, at least 1,000,000 */
     uint64_t tokens;   /* 0..members * quanta; the latter: every member watches it always */
     uint32_t distance; /* calls to an input function, or WIRE_MANIFEST_NO_DISTANCE */

@@ -1,5 +1,5 @@
 /* Rotation: over the epochs every member bears the same load within eps, and every function that is divided is watched at
-   all times. For random programs as the model divides them, and for real profiles as `testudo plan` does:
+   all times; and a plan for a budget keeps it for every member. For random programs as the model divides them, and for real profiles as `testudo plan` does:
    property_rotation PROFILE... */
 #include "property.h"
 
@@ -86,6 +86,38 @@ static void profile_rotates(const struct profile *profile, const struct model_po
     free(load);
 }
 
+/* A budget: no member is slowed down by more, and the paper's policy detects no more with the same. */
+static void budget_holds(const struct profile *profile, const struct model_policy *policy, uint32_t members,
+                         double percent)
+{
+    const struct plan_constants constants = {.transition = 40, .slowdown = 4};
+    struct plan_options how = {.size = PLAN_SIZE_BUDGET,
+                               .members = members,
+                               .budget_percent = percent,
+                               .unit_functions = 1,
+                               .risk = PLAN_RISK_FLAT,
+                               .alpha = 10,
+                               .reach = 6,
+                               .assign = policy,
+                               .eps = EPS,
+                               .seed = 1,
+                               .constants = &constants};
+    struct base_error error;
+    struct plan plan;
+    if (plan_make(&error, &plan, profile, &how))
+        property_fail("%s", error.text);
+    if (plan.overhead_worst_percent > percent * (1 + 1e-9))
+        property_fail("%s, %u members: a member is slowed down by %.4f%% of %.4f%%", policy->name, members,
+                      plan.overhead_worst_percent, percent);
+    if (plan.coverage.by_risk < plan.paper_at_budget.by_risk - 0.01)
+        property_fail("%s, %u members, %g%%: P(first) %.4f, the paper's policy %.4f", policy->name, members,
+                      percent, plan.coverage.by_risk, plan.paper_at_budget.by_risk);
+    printf("  %s, %u members, budget %g%%: at most %.4g%%, P(first) %.4f, paper's policy %.4f\n",
+           policy->name, members, percent, plan.overhead_worst_percent, plan.coverage.by_risk,
+           plan.paper_at_budget.by_risk);
+    plan_free(&plan);
+}
+
 /* Over N epochs each member has each slice once: sums are equal to the last digit, whatever the slices are; and each heavy
    function goes through all hands. */
 static size_t random_programs(void)
@@ -145,6 +177,9 @@ int main(int argc, char **argv)
         profile_rotates(&profile, &model_central, 100, 100, PLAN_RISK_EXP);
         profile_rotates(&profile, &model_bid, 30, 30, PLAN_RISK_FLAT);
         profile_rotates(&profile, &model_central, 1000, 20, PLAN_RISK_FLAT);
+        budget_holds(&profile, &model_central, 200, 3);
+        budget_holds(&profile, &model_central, 50, 20);
+        budget_holds(&profile, &model_bid, 100, 10);
         profile_free(&profile);
     }
     return property_end("rotation", "%zu random programs over N epochs, %d profiles", rounds, argc - 1);
