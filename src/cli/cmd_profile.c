@@ -6,11 +6,12 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *output, *graph;
-static bool json, all;
+static bool json, all, returns;
 static int64_t top;
 
 /* ---- import ---- */
@@ -88,6 +89,9 @@ static const struct base_option show_options[] = {
     BASE_INTEGER("top", 0, "N", &top, "0", 0, 1000000000,
                  "show the N most costly functions only (0: no limit)"),
     BASE_FLAG("all", 'a', &all, "show functions without cost, too"),
+    BASE_FLAG(
+        "returns", 0, &returns,
+        "list how often functions returned 0 or a negative number instead: what callers take for failure"),
     BASE_TEXT(
         "graph", 0, "FILE", &graph, NULL,
         "draw who calls whom into FILE.svg, FILE.png or FILE.dot, with graphviz: the N most costly functions, "
@@ -116,10 +120,12 @@ static void show_json(const struct profile *profile, size_t shown)
         const struct profile_function *f = &profile->functions[i];
         json_array_append_new(
             functions,
-            json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", f->name, "object",
+            json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i}", "name", f->name, "object",
                       profile->objects[f->object].path, "offset",
                       f->offset == PROFILE_NO_OFFSET ? json_null() : json_integer((json_int_t)f->offset),
-                      "self", (json_int_t)f->self, "calls", (json_int_t)f->calls));
+                      "self", (json_int_t)f->self, "calls", (json_int_t)f->calls, "returns_zero",
+                      (json_int_t)f->zero, "returns_negative", (json_int_t)f->negative, "last_negative",
+                      (int)f->last_negative));
     }
     json_t *root = json_pack("{s:s, s:I, s:s, s:o}", "metric", profile_metric_name(profile->metric), "total",
                              (json_int_t)profile->total, "source", profile->source, "functions", functions);
@@ -201,6 +207,31 @@ out:
     return result;
 }
 
+/* What callers take for failure, costliest functions first. */
+static void show_returns(const struct profile *profile)
+{
+    static const struct report_column columns[] = {{"function", false, 0}, {"object", false, 0},
+                                                   {"calls", true, 0},     {"returned 0", true, 0},
+                                                   {"negative", true, 0},  {"last one", true, 0}};
+    struct report_table *table = report_table_new(columns, sizeof columns / sizeof *columns);
+    size_t shown = 0;
+    for (size_t i = 0; i < profile->function_count && (!top || shown < (size_t)top); i++) {
+        const struct profile_function *f = &profile->functions[i];
+        const char *path = profile->objects[f->object].path, *slash = strrchr(path, '/');
+        if (!f->zero && !f->negative)
+            continue;
+        shown++;
+        report_table_text(table, f->name);
+        report_table_text(table, slash ? slash + 1 : path);
+        report_table_number(table, (double)f->calls);
+        report_table_number(table, (double)f->zero);
+        report_table_number(table, (double)f->negative);
+        report_table_number(table, f->negative ? f->last_negative : NAN);
+    }
+    report_table_write(stdout, table, REPORT_TEXT);
+    report_table_free(table);
+}
+
 static int show(int argc, char **argv)
 {
     struct base_args args;
@@ -223,6 +254,8 @@ static int show(int argc, char **argv)
         status = base_fail_exit(&error);
     else if (json)
         show_json(&profile, shown);
+    else if (returns)
+        show_returns(&profile);
     else
         show_text(&profile, shown, working);
     profile_free(&profile);

@@ -52,10 +52,11 @@ struct sums {
     struct member_counts *out;
     struct wire_segment *segments; /* our copy */
     uint32_t segment_count;
-    uint64_t *words;  /* of one area */
-    uint64_t *totals; /* of all areas */
-    uint32_t *place;  /* page index to counted function, or NONE */
-    size_t function_room, edge_room;
+    uint64_t *words;   /* of one area */
+    uint64_t *totals;  /* of all areas */
+    uint32_t *place;   /* page index to counted function, or NONE */
+    uint32_t *natives; /* by hash of object and name: index + 1 of a system function, or 0 */
+    size_t native_room, function_room, edge_room;
     bool failed; /* out of memory */
 };
 enum { NONE = 0xffffffff };
@@ -85,14 +86,42 @@ static uint32_t add_function(struct sums *s, uint32_t object, uint64_t offset, c
     return (uint32_t)out->function_count++;
 }
 
+/* Where a system function stands in the table, or would stand. */
+static uint32_t *native_slot(struct sums *s, uint32_t object, const char *name)
+{
+    uint64_t hash = core_hash(core_hash(CORE_HASH_SEED, &object, sizeof object), name, strlen(name));
+    size_t at = hash & (s->native_room - 1);
+    for (; s->natives[at]; at = (at + 1) & (s->native_room - 1)) {
+        const struct member_counted_function *f = &s->out->functions[s->natives[at] - 1];
+        if (f->object == object && !strcmp(f->name, name))
+            break;
+    }
+    return &s->natives[at];
+}
+
+static bool widen_natives(struct sums *s)
+{
+    size_t used = s->out->function_count - s->out->own_count;
+    if (2 * (used + 1) <= s->native_room)
+        return true;
+    free(s->natives);
+    s->native_room = s->native_room ? 2 * s->native_room : 1024;
+    s->natives = calloc(s->native_room, sizeof *s->natives);
+    for (size_t i = s->out->own_count; s->natives && i < s->out->function_count; i++)
+        *native_slot(s, s->out->functions[i].object, s->out->functions[i].name) = (uint32_t)i + 1;
+    s->failed |= !s->natives;
+    return s->natives != NULL;
+}
+
 /* A function of a system object, of which only the calls are known. */
 static uint32_t find_native(struct sums *s, uint32_t object, uint64_t offset, const char *name)
 {
-    struct member_counts *out = s->out;
-    for (size_t i = out->own_count; i < out->function_count; i++)
-        if (out->functions[i].object == object && !strcmp(out->functions[i].name, name))
-            return (uint32_t)i;
-    return add_function(s, object, offset, name);
+    if (s->failed || !widen_natives(s))
+        return NONE;
+    uint32_t *slot = native_slot(s, object, name);
+    if (!*slot)
+        *slot = add_function(s, object, offset, name) + 1; /* NONE becomes 0 */
+    return *slot - 1;
 }
 
 static uint32_t callee_of(struct sums *s, uint64_t callee)
@@ -177,29 +206,51 @@ static void add_segment(struct sums *s, uint32_t segment, uint64_t n)
         add_edge(s, is->function, is->callee, n);
 }
 
+/* Words [from, end) of an area have been read; what stands behind a segment's first word has no kind of its own. */
+static void add_words(struct sums *s, uint32_t from, uint32_t end)
+{
+    for (uint32_t i = from; i < end; i++)
+        switch (s->segments[i].kind) {
+        case WIRE_SEGMENT_FREE:
+            break;
+        case WIRE_SEGMENT_POINTER:
+            add_edge(s, s->segments[i].function, s->words[i + 1], s->words[i + 2]);
+            break;
+        case WIRE_SEGMENT_NEGATIVE:
+            if (s->words[i])
+                s->totals[i + 1] = s->words[i + 1]; /* a value, no count */
+            /* fall through */
+        default:
+            s->totals[i] += s->words[i];
+        }
+}
+
+/* Reads what was written of an area: most of the file are holes. `words` is zero before and after. */
 static int add_area(struct base_error *error, struct sums *s, uint32_t area)
 {
-    size_t want = s->segment_count * sizeof *s->words, got = 0;
-    off_t at = (off_t)(sizeof(struct wire_counting) + area * WIRE_AREA_BYTES);
-    while (got < want) {
-        ssize_t n = pread(s->member->counting_fd, (char *)s->words + got, want - got, at + (off_t)got);
-        if (n <= 0 && errno != EINTR)
-            return base_fail(error, BASE_EXIT_FAILURE, "cannot read the counting file: %s", strerror(errno));
-        got += n > 0 ? (size_t)n : 0;
-    }
-    for (uint32_t i = 1; i < s->segment_count; i++) {
-        unsigned width = s->segments[i].kind == WIRE_SEGMENT_POINTER    ? 3
-                         : s->segments[i].kind == WIRE_SEGMENT_NEGATIVE ? 2
-                                                                        : 1;
-        if (i + width > s->segment_count)
+    const int fd = s->member->counting_fd;
+    const off_t start = (off_t)(sizeof(struct wire_counting) + area * WIRE_AREA_BYTES);
+    const off_t end = start + (off_t)(s->segment_count * sizeof *s->words);
+    uint32_t done = 1;
+    for (off_t at = start; at < end;) {
+        off_t from = lseek(fd, at, SEEK_DATA), to = from < 0 ? from : lseek(fd, from, SEEK_HOLE);
+        if (from < 0 || from >= end) /* ENXIO: nothing but a hole follows */
             break;
-        if (width == 3)
-            add_edge(s, s->segments[i].function, s->words[i + 1], s->words[i + 2]);
-        else
-            s->totals[i] += s->words[i];
-        if (width == 2 && s->words[i])
-            s->totals[i + 1] = s->words[i + 1]; /* a value, no count */
-        i += width - 1;
+        to = to < 0 || to > end ? end : to;
+        uint32_t first = (uint32_t)((from - start) / 8), last = (uint32_t)((to - start) / 8);
+        for (off_t got = from; got < to;) {
+            ssize_t n = pread(fd, (char *)s->words + (got - start), (size_t)(to - got), got);
+            if (n == 0 || (n < 0 && errno != EINTR))
+                return base_fail(error, BASE_EXIT_FAILURE, "cannot read the counting file: %s",
+                                 strerror(errno));
+            got += n > 0 ? n : 0;
+        }
+        /* A segment of several words may begin just before a hole's end. */
+        uint32_t begin = first > done + 2 ? first - 2 : done;
+        add_words(s, begin, last);
+        done = last;
+        memset(s->words + first, 0, (last - first) * sizeof *s->words);
+        at = to;
     }
     return 0;
 }
@@ -283,9 +334,12 @@ static void add_samples(struct sums *s)
             __atomic_load_n(&counting->function_ns[s->out->functions[i].page_index], __ATOMIC_RELAXED);
     for (uint32_t o = 0; o < WIRE_OBJECTS_MAX; o++) {
         uint64_t ns = __atomic_load_n(&counting->object_ns[o], __ATOMIC_RELAXED);
-        uint32_t at = ns && s->member->objects[o].known
-                          ? find_native(s, o, MEMBER_NO_OFFSET, "(functions not told apart)")
-                          : NONE;
+        const char *path = s->member->objects[o].path, *slash = strrchr(path, '/');
+        /* What the runtime itself takes, to translate, is not the program's. */
+        uint32_t at =
+            ns && s->member->objects[o].known && !core_glob("libtestudo-*", slash ? slash + 1 : path)
+                ? find_native(s, o, MEMBER_NO_OFFSET, "(functions not told apart)")
+                : NONE;
         if (at != NONE)
             s->out->functions[at].time_ns = ns;
     }
@@ -300,8 +354,8 @@ int member_counts(struct base_error *error, struct member_counts *out, struct me
     struct sums s = {.member = member, .out = out};
     s.segment_count = count < WIRE_SEGMENTS_MAX ? count : WIRE_SEGMENTS_MAX;
     s.segments = malloc((s.segment_count + 1) * sizeof *s.segments);
-    s.words = malloc((s.segment_count + 1) * sizeof *s.words);
-    s.totals = calloc(s.segment_count + 1, sizeof *s.totals);
+    s.words = calloc(s.segment_count + 3, sizeof *s.words);
+    s.totals = calloc(s.segment_count + 3, sizeof *s.totals);
     s.place = malloc(WIRE_FUNCTIONS_MAX * sizeof *s.place);
     s.failed = !s.segments || !s.words || !s.totals || !s.place;
     int status = 0;
@@ -335,6 +389,7 @@ int member_counts(struct base_error *error, struct member_counts *out, struct me
     free(s.words);
     free(s.totals);
     free(s.place);
+    free(s.natives);
     if (s.failed && !status)
         status = base_fail(error, BASE_EXIT_FAILURE, "out of memory");
     if (status)

@@ -260,6 +260,68 @@ static void hostile_page_is_survived(void **state)
     }
 }
 
+static uint32_t draw(struct core_rng *random)
+{
+    return (uint32_t)core_rng_next(random);
+}
+
+/* A program wrote what it liked into the counting file: every number is checked, and an answer comes. */
+static void hostile_counts_are_survived(void **state)
+{
+    (void)state;
+    struct seen seen;
+    struct base_error error;
+    struct member *member;
+    memset(&seen, 0, sizeof seen);
+    const struct member_options options = {.mode = WIRE_MODE_TRANSLATE,
+                                           .default_level = WIRE_LEVEL_MONITOR,
+                                           .stem = getenv("FAKE_STEM"),
+                                           .objects = "main,lib*",
+                                           .counting = true,
+                                           .sample_us = 1000};
+    const struct member_hooks hooks = {.context = &seen, .level = level_of};
+    if (member_open(&error, &member, &options, &hooks))
+        fail_msg("%s", error.text);
+    begin(member, "levels", NULL);
+    finish(member);
+    struct wire_counting *file = member->counting;
+    struct core_rng random;
+    core_rng_seed(&random, 1);
+    for (int round = 0; round < 40; round++) {
+        struct member_counts counts;
+        file->segment_count = round % 4 ? 2000 : (uint32_t)-1;
+        file->area_count = round % 3 ? 3 : (uint32_t)-1;
+        file->name_count = draw(&random);
+        for (unsigned i = 0; i < 2000; i++) {
+            uint64_t callee = (uint64_t)(draw(&random) % 5) << 40 | (uint64_t)(draw(&random) % 300) << 32 |
+                              (i % 2 ? draw(&random) : draw(&random) % 50);
+            file->segments[i] = (struct wire_segment){.callee = callee,
+                                                      .function = i % 5 ? draw(&random) % 10 : draw(&random),
+                                                      .instructions = (uint16_t)draw(&random),
+                                                      .kind = (uint8_t)(draw(&random) % 9)};
+            file->edges[draw(&random) % WIRE_EDGES_MAX] =
+                (struct wire_counted_edge){(uint64_t)draw(&random) << 40 ^ callee, draw(&random)};
+            file->names[i % 50][draw(&random) % sizeof file->names[0]] = (char)draw(&random);
+            uint64_t word = (uint64_t)draw(&random) << 34 | draw(&random);
+            off_t at = (off_t)(sizeof *file + (i % 3) * WIRE_AREA_BYTES + i * sizeof word);
+            assert_int_equal(pwrite(member->counting_fd, &word, sizeof word, at), sizeof word);
+        }
+        file->function_ns[draw(&random) % 10] = file->object_ns[draw(&random) % WIRE_OBJECTS_MAX] =
+            draw(&random);
+        if (member_counts(&error, &counts, member))
+            fail_msg("%s", error.text);
+        for (size_t i = 0; i < counts.edge_count; i++) {
+            assert_true(counts.edges[i].caller < counts.own_count);
+            assert_true(counts.edges[i].callee < counts.function_count);
+        }
+        for (size_t i = 0; i < counts.function_count; i++)
+            assert_true(strlen(counts.functions[i].name) > 0);
+        assert_true(counts.own_count > 0);
+        member_counts_free(&counts);
+    }
+    member_close(member);
+}
+
 static void signals_are_passed_on(void **state)
 {
     (void)state;
@@ -398,6 +460,7 @@ int main(void)
         cmocka_unit_test(abort_is_explained),
         cmocka_unit_test(burst_arrives_whole),
         cmocka_unit_test(hostile_page_is_survived),
+        cmocka_unit_test(hostile_counts_are_survived),
         cmocka_unit_test(signals_are_passed_on),
         cmocka_unit_test(bad_programs_are_refused),
         cmocka_unit_test(doctor_names_what_is_wrong),
