@@ -117,6 +117,13 @@ static void emit_direct(struct stem_emitter *e, unsigned opcode, unsigned opcode
         emit_to_function(e, opcode, opcode2, f);
         return;
     }
+    if (block < 0) { /* what runs there is not logged */
+        f = callee_of_object(e, insn);
+        if (f)
+            note_callee(e, f);
+        else if (!stem_object_plt_name(e->object, insn->target))
+            e->calls_library = true;
+    }
     stem_emit_byte(&e->p, opcode);
     if (opcode2)
         stem_emit_byte(&e->p, opcode2);
@@ -165,6 +172,19 @@ static void emit_tail_site(struct stem_emitter *e, const struct stem_insn *insn)
     stem_emit_u32(&e->p, stem_site_count + ++e->site_count);
 }
 
+/* Whether a library function that is called as it is leaves no stores behind. */
+static bool is_harmless(const char *name)
+{
+    static const char *const harmless[] = {
+#define HARMLESS(name) #name,
+#include "stem/harmless.def"
+    };
+    for (unsigned i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        if (core_glob(harmless[i], name))
+            return true;
+    return false;
+}
+
 /* Emits calls and tail jumps to library functions that want more than a plain call. Returns whether it did. */
 static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
@@ -180,6 +200,7 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
         through_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, thunk.v);
         return true;
     case STEM_CALLEE_ESCAPE:
+        e->calls_library = true; /* what follows the call runs natively */
         if (!is_call || (e->counts && stem_segments_may_keep(name)))
             return false;
         stem_segments_left(e);
@@ -196,6 +217,7 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
         break;
     }
     struct stem_function *f = name ? stem_function_named(name) : NULL;
+    e->calls_library |= name && !f && !is_harmless(name);
     if (!f || stem_function_at(e->object, f->offset) == f)
         return false;
     note_callee(e, f); /* in another object of the program */

@@ -139,6 +139,7 @@ int stem_slow_indirect(struct stem_context *context)
             }
     }
     stem_count(CORE_COUNTER_NATIVE_EXITS, 1);
+    stem_undo_compensate(STEM_COMPENSATE_NATIVE, 0);
     return 1;
 }
 

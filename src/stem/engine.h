@@ -182,6 +182,8 @@ enum stem_stub {
     STUB_PROTECT,
     STUB_POINTER,
     STUB_RETURN,
+    STUB_PROVE,
+    STUB_PROVE_ENTRY,
     STUBS
 };
 
@@ -356,6 +358,7 @@ struct stem_translation {
     uint32_t map_count;
     bool marks;                     /* writes a mark into the undo ring at entry */
     bool calls_unknown;             /* through pointers */
+    bool calls_library;             /* library functions whose stores nobody logs */
     struct stem_function **callees; /* of the program's own, directly or through PLT and GOT */
     uint32_t callee_count;
 };
@@ -384,7 +387,8 @@ struct stem_context {
 };
 /* entry.S */
 extern uint8_t stem_stub_translate[], stem_stub_check[], stem_stub_string[], stem_stub_indirect[],
-    stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_return[], stem_stub_objects[];
+    stem_stub_exotic[], stem_stub_protect[], stem_stub_pointer[], stem_stub_return[], stem_stub_prove[],
+    stem_stub_prove_entry[], stem_stub_objects[];
 extern uint8_t stem_fast_string[]; /* string_fast.S: before stem_stub_string */
 extern uint8_t stem_safe_copy_from[], stem_safe_copy_end[], stem_safe_copy_failed[];
 /* Copies bytes; returns false when either side is unmapped. The signal handler knows its address range. */
@@ -403,10 +407,12 @@ void stem_restore_vector(const void *area);
 
 void stem_undo_thread_start(void);
 void stem_undo_after_fork(void);
+void stem_prove_after_fork(void);
 /* Undoes everything logged since the activation whose return-address slot is `mark` was entered. `pending` entries
    beyond the published position belong to it. Returns 0, or bits of enum wire_not_undone when nothing was undone
-   (LAPPED, UNARMED) or something could not be. */
-uint32_t stem_undo_to(uintptr_t mark, unsigned pending);
+   (LAPPED, UNARMED) or something could not be. In: `sp`, the stack pointer at the fault: below it nothing is restored, for there
+   our own frames are now. */
+uint32_t stem_undo_to(uintptr_t mark, unsigned pending, uintptr_t sp);
 bool stem_undo_reaches(uintptr_t mark, unsigned pending);
 /* Where in the ring a mark lies. Returns false when it is out of reach. */
 bool stem_undo_find(uint64_t *position, uintptr_t mark, unsigned pending);
@@ -441,6 +447,11 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad);
 /* globals.c: end of the global variable that an address lies in, or 0; the variable at or before an address. Signal-safe. */
 uintptr_t stem_global_end(uintptr_t address);
 bool stem_global_describe(uintptr_t *start, size_t *bytes, uintptr_t address);
+/* May stores of an activation of this function stand that were made by a callee running natively? Looks at what the function can
+   call, `depth` levels deep: the log says nothing about calls that left nothing in it. */
+bool stem_may_have_native_callee(const struct stem_function *function, enum stem_flavour flavour, int depth);
+/* The frame in which the instruction of a slow call runs. */
+void stem_fault_frame(struct stem_frame *frame, const struct stem_context *context);
 
 /* Whether the instruction at `offset` is a call through PLT or GOT of a function that is checked. Signal-safe. */
 bool stem_calls_library(struct stem_object *object, uint32_t offset, uint8_t length);

@@ -88,6 +88,8 @@
         SLOW_CALL stem_stub_protect, stem_slow_protect
         SLOW_CALL stem_stub_pointer, stem_slow_pointer
         SLOW_CALL stem_stub_return, stem_slow_return
+        SLOW_CALL stem_stub_prove, stem_slow_prove
+        SLOW_CALL stem_stub_prove_entry, stem_slow_prove_entry
 
 /* The same, with vector state saved: the decoder uses it, and its old values are looked at. */
         .globl  stem_stub_exotic

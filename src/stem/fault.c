@@ -230,6 +230,11 @@ static void await_taken(struct wire_fault *w)
 
 /* ---- raising ------------------------------------------------------------------------------------------------------- */
 
+void stem_fault_frame(struct stem_frame *frame, const struct stem_context *context)
+{
+    frame_of_context(frame, context, context->rip - 1);
+}
+
 static void stop(struct wire_fault *w)
 {
     publish(w, CORE_OUTCOME_STOPPED);

@@ -75,9 +75,23 @@ static void plan_block(struct stem_emitter *e, const struct stem_block *block)
     }
 }
 
+/* A function that a tail jump alone leads to is part of the unit that jumps. It saves registers of its own, elsewhere. */
+static bool saves_twice(const struct stem_emitter *e)
+{
+    for (uint32_t i = 1; i < e->unit->range_count; i++) {
+        struct stem_fde fde;
+        if (stem_fde_find(&fde, e->object, e->unit->ranges[i].offset) &&
+            stem_cfi_begins_as_function(e->object, &fde))
+            return true;
+    }
+    return false;
+}
+
 void stem_guard_plan(struct stem_emitter *e)
 {
     e->saved_count = e->guard_count = 0;
+    if (saves_twice(e))
+        return;
     for (uint32_t b = 0; e->poisons_frame && b < e->unit->block_count; b++)
         plan_block(e, &e->unit->blocks[b]);
 }

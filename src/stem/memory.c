@@ -327,6 +327,13 @@ static void emit_log(struct stem_emitter *e, const struct stem_block *block, uin
         stem_emit_load_tls(&e->p, r, stem_slot_offset(3));
 }
 
+/* Self-test: a place for a forced fault. */
+static void prove_here(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    if (stem_knob(e, CORE_KNOB_PROVE_UNDO))
+        stem_emit_slow_call(e, STUB_PROVE, insn);
+}
+
 void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
 {
     struct stem_insn *insn = &e->unit->insns[index];
@@ -337,6 +344,7 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
         stem_emit_slow_call(e, STUB_EXOTIC, insn);
     if (wants_check(e, insn) &&
         (!known(e->checked, e->checked_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS))) {
+        prove_here(e, insn);
         emit_check(e, index);
         learn(e->checked, &e->checked_count, &insn->mem);
     }
@@ -344,7 +352,13 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
         /* A known range still counts as an append where a group was planned to end. */
         if (!known(e->logged, e->logged_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_LOG_FACTS) ||
             (e->x >= 0 && index == e->group_last)) {
+            unsigned pending = e->pending;
             emit_log(e, block, index);
+            if (e->pending < pending) { /* published: a trap in the store itself finds none pending */
+                stem_emit_map(e, insn);
+                e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
+            }
+            prove_here(e, insn);
             learn(e->logged, &e->logged_count, &insn->mem);
         }
     }

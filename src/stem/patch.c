@@ -112,6 +112,7 @@ static const void *stubs[STUBS] = {
     [STUB_STRING] = stem_fast_string,       [STUB_INDIRECT] = stem_stub_indirect,
     [STUB_EXOTIC] = stem_stub_exotic,       [STUB_PROTECT] = stem_stub_protect,
     [STUB_POINTER] = stem_stub_pointer,     [STUB_RETURN] = stem_stub_return,
+    [STUB_PROVE] = stem_stub_prove,         [STUB_PROVE_ENTRY] = stem_stub_prove_entry,
 };
 
 static void refuse_all(struct stem_object *o, enum core_refusal why)

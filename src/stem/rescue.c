@@ -47,10 +47,10 @@ static uint64_t error_value(const struct stem_function *function)
 
 /* May stores of this activation stand that were made by a callee running natively? Looks at what the function can call, some
    levels deep: the log says nothing about calls that left nothing in it. */
-static bool may_have_native_callee(const struct stem_function *function, enum stem_flavour flavour, int depth)
+bool stem_may_have_native_callee(const struct stem_function *function, enum stem_flavour flavour, int depth)
 {
     struct stem_translation *t = stem_translation_of((uintptr_t)function->slot[flavour]->v);
-    if (!t)
+    if (!t || t->calls_library)
         return true;
     if (t->calls_unknown && flavour == FLAVOUR_MONITOR &&
         stem_control->config.default_level == WIRE_LEVEL_NATIVE)
@@ -61,7 +61,7 @@ static bool may_have_native_callee(const struct stem_function *function, enum st
             (flavour == FLAVOUR_MONITOR && stem_control->level[callee->index] == WIRE_LEVEL_NATIVE))
             return true;
         if (depth && stem_translation_of((uintptr_t)callee->slot[flavour]->v) &&
-            may_have_native_callee(callee, flavour, depth - 1))
+            stem_may_have_native_callee(callee, flavour, depth - 1))
             return true;
     }
     return false;
@@ -145,10 +145,10 @@ struct stem_function *stem_rescue(struct stem_frame *frame, uint64_t *returned, 
     /* A leaf without stores of its own has no mark, and needs none. */
     struct stem_translation *t =
         stem_translation_of(p.exact ? p.frame.reg[DWARF_RA] : p.frame.reg[DWARF_RA] - 1);
-    *not_undone = t && !t->marks ? 0 : stem_undo_to(p.slot, pending);
+    *not_undone = t && !t->marks ? 0 : stem_undo_to(p.slot, pending, inner->reg[DWARF_RSP]);
     enum stem_flavour flavour =
         stem_control->level[p.function->index] == WIRE_LEVEL_PROTECT ? FLAVOUR_PROTECT : FLAVOUR_MONITOR;
-    if (may_have_native_callee(p.function, flavour, 3))
+    if (stem_may_have_native_callee(p.function, flavour, 3))
         *not_undone |= WIRE_NOT_UNDONE_NATIVE;
     /* Only now: the stack holds what it held before. */
     outer = p.frame;

@@ -170,7 +170,9 @@ enum stem_compensation {
     STEM_COMPENSATE_OPEN = 4,   /* argument: descriptor opened */
     STEM_COMPENSATE_EFFECT = 5, /* nothing can be done: WIRE_NOT_UNDONE_SYSCALL is reported */
     STEM_COMPENSATE_POOL = 7,   /* argument: tail behind a block that a pool handed out */
-    STEM_COMPENSATE_LARGE = 6,  /* a range too large for the log: WIRE_NOT_UNDONE_LARGE is reported */
+    STEM_COMPENSATE_NATIVE =
+        8, /* code of the program's own went on natively: WIRE_NOT_UNDONE_NATIVE is reported */
+    STEM_COMPENSATE_LARGE = 6, /* a range too large for the log: WIRE_NOT_UNDONE_LARGE is reported */
 };
 void stem_undo_compensate(enum stem_compensation what, uintptr_t argument);
 

@@ -53,6 +53,7 @@ static void in_child(void)
     stem_lock_after_fork();
     stem_heap_after_fork();
     stem_undo_after_fork();
+    stem_prove_after_fork();
     stem_pools_after_fork();
     stem_counting_thread_start();
 }

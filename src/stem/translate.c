@@ -10,7 +10,7 @@ static struct stem_map_entry *map_scratch;
 struct stem_site *stem_sites;
 uint32_t stem_site_count;
 
-enum { MAP_MAX = 2 * UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
+enum { MAP_MAX = 3 * UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
 
 static bool scratch(struct stem_emitter *e)
 {
@@ -99,6 +99,10 @@ static void emit_prologue(struct stem_emitter *e)
     bool spill = !dead;
     unsigned r = spill ? R11 : (unsigned)__builtin_ctz(dead);
     struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
+    if (stem_knob(e, CORE_KNOB_PROVE_UNDO)) {
+        stem_emit_map(e, first);
+        stem_emit_slow_call(e, STUB_PROVE_ENTRY, first);
+    }
     if (e->poisons_frame) {
         stem_guard_enter(e);
         return;
@@ -208,6 +212,7 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .map_count = e->map_count,
                                    .marks = e->marks,
                                    .calls_unknown = e->calls_unknown,
+                                   .calls_library = e->calls_library,
                                    .callees = callees,
                                    .callee_count = e->callee_count};
     for (uint32_t i = 0; i < e->site_count; i++)
@@ -262,7 +267,9 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)
         worst += unit.insns[i].mem.bytes * 8u;
-    if ((size_t)(object->region_end - e->code) < worst || SITES_MAX - stem_site_count < 2 * unit.insn_count)
+    if (stem_knob(e, CORE_KNOB_PROVE_UNDO))
+        worst += unit.insn_count * 64u;
+    if ((size_t)(object->region_end - e->code) < worst || SITES_MAX - stem_site_count < 4 * unit.insn_count)
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     if (!stem_control_begin_table(e) || !stem_segments_begin(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);

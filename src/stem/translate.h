@@ -72,6 +72,7 @@ struct stem_emitter {
     struct stem_function **callees; /* of the program's own */
     uint32_t callee_count;
     bool calls_unknown; /* through pointers */
+    bool calls_library; /* functions whose stores nobody logs */
     struct stem_wanted_link *wanted;
     uint32_t wanted_count;
     bool has_targets;     /* of indirect jumps */

@@ -262,10 +262,32 @@ static bool may_restore(uintptr_t address, size_t bytes)
     return !bad || (!stem_shadow_is_own(bad) && stem_poison_is_frame(stem_shadow_base[bad >> 3]));
 }
 
-static void restore(uintptr_t address, const void *old, size_t bytes)
+/* Stack below the faulting instruction: frames of callees that have returned, and now of the code that undoes. */
+struct dead_stack {
+    uintptr_t low, high;
+};
+
+static struct dead_stack dead_stack_below(uintptr_t sp)
 {
-    if (may_restore(address, bytes))
+    enum { OURS_MAX = 1 << 20, DEEPER = 1 << 14 };
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    /* A signal handler may run on another stack: then nothing of ours lies on this one. */
+    return sp - here < OURS_MAX ? (struct dead_stack){here - DEEPER, sp} : (struct dead_stack){0, 0};
+}
+
+static void restore(uintptr_t address, const void *old, size_t bytes, struct dead_stack dead)
+{
+    uintptr_t end = address + bytes;
+    if (!may_restore(address, bytes))
+        return;
+    if (end <= dead.low || address >= dead.high) {
         stem_safe_copy((void *)address, old, bytes);
+        return;
+    }
+    if (address < dead.low)
+        stem_safe_copy((void *)address, old, dead.low - address);
+    if (end > dead.high)
+        stem_safe_copy((void *)dead.high, (const uint8_t *)old + (dead.high - address), end - dead.high);
 }
 
 /* Takes a block out of the quarantine, as one of the family that it came from. */
@@ -304,13 +326,16 @@ static uint32_t compensate(unsigned what, uint64_t argument)
         return 0;
     case STEM_COMPENSATE_LARGE:
         return WIRE_NOT_UNDONE_LARGE;
+    case STEM_COMPENSATE_NATIVE:
+        return WIRE_NOT_UNDONE_NATIVE;
     default:
         return WIRE_NOT_UNDONE_SYSCALL;
     }
 }
 
-uint32_t stem_undo_to(uintptr_t mark, unsigned pending)
+uint32_t stem_undo_to(uintptr_t mark, unsigned pending, uintptr_t sp)
 {
+    struct dead_stack dead = dead_stack_below(sp);
     struct stem_thread *t = &stem_thread;
     if (!t->ring_base) {
         stem_count(CORE_COUNTER_UNDO_REFUSED, 1);
@@ -328,10 +353,10 @@ uint32_t stem_undo_to(uintptr_t mark, unsigned pending)
         unsigned code = e->where & 7;
         uintptr_t address = e->where >> 3;
         if (code >= 1 && code <= 4 && address)
-            restore(address, &e->old, 1u << (code - 1));
+            restore(address, &e->old, 1u << (code - 1), dead);
         else if (code == CODE_BLOCK) {
             const struct copy *copy = (const struct copy *)e->old;
-            restore(address, copy->old, copy->bytes);
+            restore(address, copy->old, copy->bytes, dead);
         } else if (code == CODE_COMPENSATE) {
             not_undone |= compensate((unsigned)address, e->old);
         }
