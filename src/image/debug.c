@@ -8,7 +8,7 @@
 
 enum { PEEL_MAX = 32 }; /* typedefs and qualifiers around a type: a hostile file can make them a ring */
 
-static Dwarf *dwarf(struct image *image)
+Dwarf *image__dwarf(struct image *image)
 {
     if (!image->dwarf_tried) {
         image->dwarf_tried = true;
@@ -21,7 +21,7 @@ static Dwarf *dwarf(struct image *image)
 
 bool image_has_debug_info(struct image *image)
 {
-    return dwarf(image) != NULL;
+    return image__dwarf(image) != NULL;
 }
 
 /* Compilation unit of an address. gcc writes .debug_aranges for the fast way; clang does not. */
@@ -38,7 +38,7 @@ static Dwarf_Die *find_unit(Dwarf *debug, Dwarf_Die *unit, uint64_t address)
 
 unsigned image_line(struct image *image, const char **file, uint64_t offset)
 {
-    Dwarf *debug = dwarf(image);
+    Dwarf *debug = image__dwarf(image);
     Dwarf_Die unit;
     if (!debug || !find_unit(debug, &unit, offset))
         return 0;
@@ -160,7 +160,7 @@ static void read_types(struct image *image, Dwarf *debug)
 
 enum image_returns image_returns(struct image *image, uint64_t offset)
 {
-    Dwarf *debug = dwarf(image);
+    Dwarf *debug = image__dwarf(image);
     if (!debug)
         return IMAGE_RETURNS_UNKNOWN;
     if (!image->types)

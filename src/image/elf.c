@@ -260,6 +260,7 @@ void image_close(struct image *image)
     free(image->symbols);
     free(image->functions);
     free(image->types);
+    free(image->locals);
     free(image->calls);
     free(image->by_name);
     free(image->path);

@@ -94,6 +94,25 @@ size_t image_calls(struct image *image, const struct image_call **calls);
 /* Where a symbol that others can refer to is defined. Returns false when the file does not define it. */
 bool image_find_name(struct image *image, uint64_t *offset, const char *name);
 
+/* A local variable at a fixed place of its function's frame: what its offset is relative to. The order is that of enum
+   wire_frame_base, which member checks at compile time. */
+enum image_frame_base {
+    IMAGE_FRAME_CFA, /* the canonical frame address: the caller's rsp */
+    IMAGE_FRAME_RBP,
+    IMAGE_FRAME_RSP,
+};
+struct image_local {
+    uint64_t
+        function; /* entry of its function; inlined variables count as those of the function that they are inlined into */
+    int32_t offset;
+    uint32_t bytes;
+    uint8_t base;  /* enum image_frame_base */
+    bool is_alone; /* nothing else shares its place: the compiler did not optimise */
+};
+/* All such variables of code in C, by function, from the debug information. Returns their number. Owns: the array is the
+   image's. */
+size_t image_locals(struct image *image, const struct image_local **locals);
+
 /* Names of the libraries that the loader is told to load (DT_NEEDED). Returns their number.
    Out: `names`, at most `room` of them. */
 size_t image_needed(const struct image *image, const char **names, size_t room);

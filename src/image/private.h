@@ -46,6 +46,9 @@ struct image {
     Dwarf *dwarf;
     struct image_type *types; /* by offset */
     size_t type_count, type_room;
+    bool locals_read;
+    struct image_local *locals; /* by function, then offset */
+    size_t local_count, local_room;
 };
 
 /* Makes room for one more element of `element` bytes. Returns false when out of memory. */
@@ -57,6 +60,9 @@ const uint8_t *image__at_address(const struct image *image, size_t *bytes, uint6
 
 /* frames.c: appends the range of every FDE to `functions`: unsorted, unnamed. Broken entries are skipped. */
 void image__frames(struct image *image);
+
+/* debug.c: the debug information, opened at first need, or NULL. */
+Dwarf *image__dwarf(struct image *image);
 
 /* symbols.c: opens the separate debug file, fills `symbols`, joins them with `functions`. */
 void image__symbols(struct image *image);

@@ -148,6 +148,8 @@ static void answer(struct member *member, struct object *object, struct wire_obj
             set_level(member, &view, object->first + i);
         for (uint32_t i = 0; view.image && i < object->count; i++)
             set_returns(member, view.image, object->first + i);
+        if (view.image && member->page->config.heap_stacks)
+            member__locals(member, view.image, object);
     } else if (!sound) {
         object->count = 0;
         snprintf(object->path, sizeof object->path, "(object with a broken entry)");

@@ -77,6 +77,7 @@ struct member {
 
     pthread_mutex_t lock; /* objects[].known and all level bytes */
     struct object objects[WIRE_OBJECTS_MAX];
+    uint32_t locals_used; /* of the page's locals[]; as objects[].known */
 
     uint32_t work; /* atomic, futex word: incremented when member_serve has something to look at */
     /* The collector thread and its queue (collector.c); `queue_lock` guards the queue. */
@@ -120,6 +121,8 @@ struct image *member__image(struct object *object);
    whether there was one. */
 bool member__warm(struct member *member);
 /* A file's name, kept until member_close: that of the runtime's object when it listed the file. NULL: out of memory. */
+/* locals.c: lays the object's local variables down on the page. Lock held. */
+void member__locals(struct member *member, struct image *image, const struct object *object);
 const char *member__keep_path(struct member *member, const char *path);
 /* Image of a kept path, opened at first need. Returns NULL when there is none. */
 struct image *member__image_of(struct member *member, const char *path);

@@ -195,6 +195,8 @@ static bool emit_library_call(struct stem_emitter *e, const struct stem_insn *in
     case STEM_CALLEE_CHECKED:
         if (e->mode < WIRE_MODE_CHECK)
             return false;
+        if (e->object->exact)
+            stem_intrinsic_long_way(&thunk, name);
         if (!is_call)
             emit_tail_site(e, insn);
         through_constant(e, is_call ? CALL_MEMORY : JUMP_MEMORY, thunk.v);

@@ -199,6 +199,8 @@ struct stem_object {
     uint32_t load_count;
     uint32_t page_index; /* on the control page */
     bool own, gone;
+    bool
+        exact; /* its variables are known, and time matters less than finding all: calls are checked against their bounds */
     const char *path;
     uint8_t build_id[20];
     uint32_t build_id_bytes;
@@ -291,6 +293,14 @@ bool stem_cfi_begins_as_function(const struct stem_object *object, const struct 
    addresses mapped back, to its caller's; *cfa is the frame's canonical address: the caller's rsp. Returns false
    at the end or where nothing is known. Signal-safe; reads the stack only within the same mapping. */
 bool stem_frame_step(struct stem_frame *frame, uintptr_t *cfa, bool exact);
+/* The frame that an address of the stack lies in, outward from a return address, with the stack pointer after that return and rbp by
+   value. Looks at `depth` frames at most. Returns whether it was found. Signal-safe. */
+struct stem_frame_place {
+    uintptr_t pc; /* application code, a byte before the return address: inside the call */
+    uintptr_t sp, rbp, cfa;
+};
+bool stem_frame_holding(struct stem_frame_place *place, uintptr_t address, uintptr_t pc, uintptr_t sp,
+                        uintptr_t rbp, unsigned depth);
 
 /* ---- units (unit.c, liveness.c) --------------------------------------------------------------------------- */
 
@@ -455,6 +465,8 @@ void stem_fault_frame(struct stem_frame *frame, const struct stem_context *conte
 
 /* Whether the instruction at `offset` is a call through PLT or GOT of a function that is checked. Signal-safe. */
 bool stem_calls_library(struct stem_object *object, uint32_t offset, uint8_t length);
+/* fault.c: the function that application code belongs to, fragments included, or NULL. */
+struct stem_function *stem_function_of(uintptr_t application_pc);
 /* Name of the library function of a checked call. */
 const char *stem_intrinsic_name(const struct stem_call *call);
 /* What a function returns, from how its code sets rax before it returns. */

@@ -45,26 +45,24 @@ static void context_of_frame(struct stem_context *c, const struct stem_frame *fr
     c->rip = frame->reg[DWARF_RA];
 }
 
-static struct stem_function *function_of(struct stem_object **object, uintptr_t application_pc)
+struct stem_function *stem_function_of(uintptr_t application_pc)
 {
-    *object = stem_object_of(application_pc);
-    if (!*object)
+    struct stem_object *o = stem_object_of(application_pc);
+    if (!o)
         return NULL;
-    const struct stem_object *o = *object;
     uint32_t offset = (uint32_t)(application_pc - o->base);
     for (uint32_t i = 0; i < o->fragment_count; i++)
         if (offset - o->fragments[i].offset < o->fragments[i].bytes)
             return o->fragments[i].function;
-    return stem_function_containing(*object, offset);
+    return stem_function_containing(o, offset);
 }
 
 struct stem_function *stem_function_of_frame(const struct stem_frame *frame, bool exact)
 {
-    struct stem_object *object;
     struct stem_translation *t = stem_translation_of(exact ? frame->reg[DWARF_RA] : frame->reg[DWARF_RA] - 1);
     if (t)
         return t->function;
-    return function_of(&object, frame->reg[DWARF_RA] - (exact ? 0 : 1));
+    return stem_function_of(frame->reg[DWARF_RA] - (exact ? 0 : 1));
 }
 
 /* ---- the record ---------------------------------------------------------------------------------------------- */

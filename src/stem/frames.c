@@ -446,3 +446,26 @@ unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_
     }
     return n;
 }
+
+bool stem_frame_holding(struct stem_frame_place *place, uintptr_t address, uintptr_t pc, uintptr_t sp,
+                        uintptr_t rbp, unsigned depth)
+{
+    while (depth-- && pc) {
+        uint64_t row, application_pc;
+        look_up(&row, &application_pc, pc);
+        if (row & ROW_END)
+            return false;
+        uintptr_t cfa = (row & ROW_BY_RBP ? rbp : sp) + (row >> 8 & 0xffffff);
+        if (cfa <= sp || cfa & 7)
+            return false;
+        if (address < cfa) {
+            *place = (struct stem_frame_place){application_pc - 1, sp, rbp, cfa};
+            return true;
+        }
+        if (!stem_safe_read(&pc, cfa - 8) ||
+            (row & ROW_SAVES_RBP && !stem_safe_read(&rbp, cfa + (uint64_t)(int64_t)(int32_t)(row >> 32))))
+            return false;
+        sp = cfa;
+    }
+    return false;
+}

@@ -297,16 +297,16 @@ static void keep(const struct stem_object *o, const struct variable *v, uint32_t
     __atomic_store_n(&table_count, table_count + 1, __ATOMIC_RELEASE);
 }
 
-static void read_variables(const struct stem_object *o, const struct file *f, const Elf64_Shdr *table,
+static bool read_variables(const struct stem_object *o, const struct file *f, const Elf64_Shdr *table,
                            bool strange)
 {
     uint32_t count = (uint32_t)(table->sh_size / sizeof(Elf64_Sym));
+    bool whole = false;
     if (count > SYMBOLS_MAX || table->sh_link >= f->section_count)
-        return;
+        return false;
     Elf64_Sym *symbols = load(f, table);
     struct variable *v = stem_pages_map(count * sizeof *v);
     if (symbols && v) {
-        bool whole;
         uint32_t n = collect(v, &whole, f, symbols, count, &f->section[table->sh_link], o);
         for (uint32_t i = 0; whole && !strange && i < f->section_count; i++)
             if (is_variable_section(f, &f->section[i]))
@@ -317,34 +317,31 @@ static void read_variables(const struct stem_object *o, const struct file *f, co
         stem_pages_unmap(symbols, table->sh_size);
     if (v)
         stem_pages_unmap(v, count * sizeof *v);
+    return whole;
 }
 
-void stem_globals_add(const struct stem_object *o)
+bool stem_globals_add(const struct stem_object *o)
 {
     static struct file own, debug;
+    bool whole = false;
     if (!stem_shadow_base || !open_file(&own, o->entry ? "/proc/self/exe" : o->path))
-        return;
-    bool strange = has_strange_code(&own);
-    const Elf64_Shdr *table = section_of_type(&own, SHT_SYMTAB), *there;
-    if (!is_of(&own, o)) {
-        close_file(&own);
-        return;
-    }
-    if (!table && open_debug_file(&debug, o)) {
-        there = section_of_type(&debug, SHT_SYMTAB);
-        if (there && is_of(&debug, o)) {
-            read_variables(o, &debug, there, strange);
+        return false;
+    const Elf64_Shdr *table = section_of_type(&own, SHT_SYMTAB), *there = NULL;
+    if (is_of(&own, o)) {
+        bool strange = has_strange_code(&own);
+        if (!table && open_debug_file(&debug, o)) {
+            there = section_of_type(&debug, SHT_SYMTAB);
+            if (there && is_of(&debug, o))
+                whole = read_variables(o, &debug, there, strange);
             close_file(&debug);
-            close_file(&own);
-            return;
         }
-        close_file(&debug);
+        if (!table && !whole)
+            table = section_of_type(&own, SHT_DYNSYM);
+        if (table)
+            whole = read_variables(o, &own, table, strange);
     }
-    if (!table)
-        table = section_of_type(&own, SHT_DYNSYM);
-    if (table)
-        read_variables(o, &own, table, strange);
     close_file(&own);
+    return whole;
 }
 
 void stem_globals_forget(const struct stem_object *o)

@@ -5,8 +5,8 @@
 #include "stem/engine.h"
 
 /* Reads the variables of an object of the program itself, and poisons the padding between them where the table is known to
-   be whole. Translator lock held. Does nothing without shadow memory. */
-void stem_globals_add(const struct stem_object *object);
+   be whole: says whether. Translator lock held. Does nothing without shadow memory. */
+bool stem_globals_add(const struct stem_object *object);
 /* The object is unmapped: what lies there next is good memory. */
 void stem_globals_forget(const struct stem_object *object);
 

@@ -145,6 +145,11 @@ enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol)
     return STEM_CALLEE_CHECKED;
 }
 
+void stem_intrinsic_long_way(core_cache_pc *thunk, const char *symbol)
+{
+    thunk->v = (uintptr_t)stem_intrinsic_entries + (size_t)find(symbol) * ENTRY_BYTES;
+}
+
 const char *stem_intrinsic_name(const struct stem_call *call)
 {
     return call->index < FUNCTIONS ? table[call->index].name : "";
@@ -167,6 +172,9 @@ static void probe(uintptr_t address, size_t bytes, bool is_write)
     (void)*(const volatile uint8_t *)(address + bytes - 1);
 }
 
+uintptr_t (*stem_intrinsic_overrun)(const struct stem_call *call, enum core_fault_kind *kind,
+                                    uintptr_t address, size_t bytes);
+
 bool stem_intrinsic_touch(struct stem_call *call, const struct intrinsic *function, uintptr_t address,
                           size_t bytes, bool is_write)
 {
@@ -175,6 +183,12 @@ bool stem_intrinsic_touch(struct stem_call *call, const struct intrinsic *functi
     uintptr_t bad = stem_shadow_find_bad(address, bytes);
     if (bad) {
         stem_intrinsic_fault(call, function, is_write, bad, bytes);
+        return false;
+    }
+    enum core_fault_kind kind;
+    bad = stem_intrinsic_overrun ? stem_intrinsic_overrun(call, &kind, address, bytes) : 0;
+    if (bad) {
+        stem_fault_call(call, kind, is_write, bad, bytes, function->name);
         return false;
     }
     /* Whatever lies below the caller's stack pointer is no object, and the call itself overwrites it. Near it only: further

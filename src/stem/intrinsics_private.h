@@ -85,6 +85,14 @@ size_t stem_scan_set(uintptr_t p, uintptr_t set, bool outside);
 size_t stem_scan_number(uintptr_t p, unsigned base);
 size_t stem_scan_compare(uintptr_t a, uintptr_t b, size_t limit, unsigned size, bool text, bool fold);
 
+/* Asks, of a range whose shadow is good, whether it begins inside a variable and leaves it: the first byte outside, or 0, and what
+   kind of fault that is. NULL while no variables are known. */
+extern uintptr_t (*stem_intrinsic_overrun)(const struct stem_call *call, enum core_fault_kind *kind,
+                                           uintptr_t address, size_t bytes);
+/* locals.c */
+uintptr_t stem_variable_overrun(const struct stem_call *call, enum core_fault_kind *kind, uintptr_t address,
+                                size_t bytes);
+
 /* ---- intrinsics_fast.c ---- */
 
 /* Where calls of this function, whose checked entry and real code are given, best go: to its short cut, if it has one.

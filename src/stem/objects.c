@@ -2,6 +2,7 @@
    called and objects are seen as soon as they are mapped, before any of their code runs. Each is listed on the control
    page; those of the program itself are scanned for functions, given a code cache and patched. */
 #include "stem/globals.h"
+#include "stem/intrinsics_private.h"
 #include "stem/sys.h"
 
 #include <elf.h>
@@ -414,8 +415,7 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
     }
     /* Published before it is patched: a lookup by address must already find it. */
     __atomic_store_n(&object_count, object_count + 1, __ATOMIC_RELEASE);
-    if (o->own)
-        stem_globals_add(o);
+    o->exact = o->own && stem_globals_add(o);
     if (o->function_count) {
         stem_count(CORE_COUNTER_OBJECTS, 1);
         stem_count(CORE_COUNTER_FUNCTIONS_FOUND, o->function_count);
@@ -424,6 +424,10 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
             if (stem_control->config.knobs & 1u << CORE_KNOB_TRANSLATE_ALL)
                 stem_dispatch_translate_all(o);
             stem_listing_await(o);
+            o->exact |= __atomic_load_n(&stem_control->locals_of[o->page_index].count, __ATOMIC_ACQUIRE) != 0;
+            o->exact &= stem_control->config.heap_stacks && stem_shadow_base;
+            if (o->exact)
+                stem_intrinsic_overrun = stem_variable_overrun;
         }
     }
 }

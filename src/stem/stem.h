@@ -199,6 +199,8 @@ enum stem_callee {
                            dlsym and others that look at, or keep, their return address) */
 };
 enum stem_callee stem_intrinsic_find(core_cache_pc *thunk, const char *symbol);
+/* The thunk of a checked function that takes no short cut: calls are checked against the bounds of variables, too. */
+void stem_intrinsic_long_way(core_cache_pc *thunk, const char *symbol);
 
 /* ---- loaded objects (elf.c) ---------------------------------------------------------------------------------------- */
 

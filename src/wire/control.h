@@ -27,6 +27,7 @@
 #define WIRE_CONTROL_VARIABLE "TESTUDO_CONTROL"
 #define WIRE_OBJECTS_MAX      256u
 #define WIRE_FUNCTIONS_MAX    (1u << 18)
+#define WIRE_LOCALS_MAX       (1u << 18)
 #define WIRE_FAULTS_MAX       64u
 #define WIRE_FRAMES_MAX       32u
 #define WIRE_HEAP_FRAMES_MAX  16u
@@ -202,6 +203,21 @@ struct wire_config {
     struct wire_allocator allocators[WIRE_ALLOCATORS_MAX];
 };
 
+/* A local variable at a fixed place of its function's frame, from debug information. */
+enum wire_frame_base { WIRE_FRAME_CFA = 0, WIRE_FRAME_RBP = 1, WIRE_FRAME_RSP = 2 };
+struct wire_local {
+    uint32_t function; /* page index */
+    int32_t offset;    /* from what `base` says */
+    uint32_t bytes;
+    uint16_t base;     /* enum wire_frame_base */
+    uint16_t is_alone; /* 1: nothing else shares its place */
+};
+/* Those of one object, by rising function: locals[first ... first + count). */
+struct wire_locals {
+    uint32_t first;
+    uint32_t count; /* stored last, atomic; 0: none, or not yet */
+};
+
 struct wire_control {
     uint64_t magic;
     uint32_t version;
@@ -221,6 +237,9 @@ struct wire_control {
     /* Supervisor, one atomic byte each: enum wire_level. Page-aligned: the runtime maps it once more beside each code
        cache, so that an entry can test it with a RIP-relative compare. */
     uint8_t level[WIRE_FUNCTIONS_MAX] __attribute__((aligned(4096)));
+    /* Supervisor. */
+    struct wire_locals locals_of[WIRE_OBJECTS_MAX];
+    struct wire_local locals[WIRE_LOCALS_MAX];
 };
 
 _Static_assert(sizeof(struct wire_object) == 560, "wire_object layout");

@@ -613,7 +613,7 @@ def stack_cases():
             use(hide(&below)); use(hide(&above));
             size_t n = hide((size_t)(bad ? 36 : 32));
             {call}
-            use(room[0]);""", flags=NO_PROTECTOR)
+            use(room[0]);""", flags=(*NO_PROTECTOR, "-g"))
     for name, at in (("1", 32), ("7", 40)):
         yield Case(f"stack-neighbour-read-{name}", "stack array into neighbour", SMASH, "read", f"""
             char above[64] = {{0}}, room[32] = {{0}};
