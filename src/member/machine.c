@@ -227,6 +227,22 @@ unsigned member_examine_machine(struct member_finding *findings)
     return count;
 }
 
+/* A library among those that the program names which is known for its malloc. */
+static bool find_allocator(char *name, size_t room, const struct image *image)
+{
+    static const char *const known[] = {"libjemalloc", "libtcmalloc", "libmimalloc", "librpmalloc",
+                                        "libhoard"};
+    const char *names[256];
+    size_t count = image_needed(image, names, 256);
+    for (size_t i = 0; i < count && i < 256; i++)
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            if (!strncmp(names[i], known[k], strlen(known[k]))) {
+                snprintf(name, room, "%s", names[i]);
+                return true;
+            }
+    return false;
+}
+
 static void examine_file(struct member_finding *findings, unsigned *count, struct image *image)
 {
     struct image_traits traits = image_traits(image);
@@ -245,13 +261,16 @@ static void examine_file(struct member_finding *findings, unsigned *count, struc
     else
         SAY(f, MEMBER_GOOD, "", "gains none when it is started");
 
+    char library[64];
     f = begin(findings, count, "allocator");
     if (traits.own_malloc || traits.allocator)
         SAY(f, MEMBER_LIMITED, "build it with the C library's malloc",
             "brings its own malloc%s%s: faults on its heap blocks are not seen", traits.allocator ? ", " : "",
             traits.allocator ? traits.allocator : "");
+    else if (find_allocator(library, sizeof library, image))
+        SAY(f, MEMBER_GOOD, "", "malloc of %s: Testudo's takes its place, heap checks are made", library);
     else
-        SAY(f, MEMBER_GOOD, "", "uses the C library's malloc, or a library's");
+        SAY(f, MEMBER_GOOD, "", "uses the C library's malloc");
 
     f = begin(findings, count, "functions");
     const struct image_function *functions;

@@ -28,6 +28,7 @@ static bool copy_entry(const struct member *member, struct object *object, const
     object->first = entry.first_function;
     object->count = entry.function_count;
     object->own = entry.own == 1;
+    object->own_malloc = entry.own_malloc;
     object->build_id_bytes = entry.build_id_bytes <= IMAGE_BUILD_ID_MAX ? entry.build_id_bytes : 0;
     memcpy(object->build_id, entry.build_id, object->build_id_bytes);
     memcpy(object->path, entry.path, sizeof object->path);
@@ -130,6 +131,20 @@ static void set_returns(struct member *member, struct image *image, uint32_t ind
     __atomic_store_n(&shared->returns, (uint8_t)image_returns(image, offset), __ATOMIC_RELAXED);
 }
 
+/* Heap checks that cannot be made are no secret: said once for each file. */
+static void tell_allocator(const struct member *member, const struct object *object)
+{
+    const char *slash = strrchr(object->path, '/'), *name = slash ? slash + 1 : object->path;
+    const char *allocator = object->image ? image_traits(object->image).allocator : NULL;
+    if (member->options.mode < WIRE_MODE_CHECK)
+        return;
+    if (object->own_malloc == WIRE_OWN_MALLOC_USED)
+        base_warn("%s brings its own malloc%s%s: faults on its heap blocks are not seen", name,
+                  allocator ? ", " : "", allocator ? allocator : "");
+    else if (object->own_malloc == WIRE_OWN_MALLOC_NONE && allocator)
+        base_warn("%s contains %s: faults on the blocks that it makes are not seen", name, allocator);
+}
+
 static void answer(struct member *member, struct object *object, struct wire_object *shared)
 {
     /* Under the lock from here on: a level that another thread sets for this object waits, and comes last. */
@@ -143,6 +158,7 @@ static void answer(struct member *member, struct object *object, struct wire_obj
             .build_id_bytes = object->build_id_bytes,
             .image = member__image(object),
         };
+        tell_allocator(member, object);
         /* All levels first: types may take longer than the runtime waits when there is much debug information. */
         for (uint32_t i = 0; i < object->count; i++)
             set_level(member, &view, object->first + i);

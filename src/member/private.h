@@ -11,6 +11,7 @@
 struct object {
     bool known;
     bool own;
+    uint32_t own_malloc;   /* enum wire_own_malloc, unchecked */
     uint32_t first, count; /* within functions[] */
     uint8_t build_id[IMAGE_BUILD_ID_MAX];
     uint32_t build_id_bytes;

@@ -136,11 +136,20 @@ static uint32_t claim(const struct stem_object *o)
     return WIRE_NO_OBJECT;
 }
 
+/* Whose malloc the program calls when this object exports one: ours, unless the object stands before us in the search order. */
+static enum wire_own_malloc own_malloc(const struct stem_object *o)
+{
+    uintptr_t theirs = o->own ? stem_object_symbol(o, "malloc") : 0;
+    return !theirs                             ? WIRE_OWN_MALLOC_NONE
+           : stem_elf_find("malloc") == theirs ? WIRE_OWN_MALLOC_USED
+                                               : WIRE_OWN_MALLOC_REPLACED;
+}
+
 static void fill_identity(struct wire_object *w, const struct stem_object *o)
 {
     w->function_count = o->function_count;
     w->own = o->own;
-    w->own_malloc = o->own && stem_object_symbol(o, "malloc");
+    w->own_malloc = own_malloc(o);
     w->build_id_bytes = o->build_id_bytes;
     memcpy(w->build_id, o->build_id, sizeof w->build_id);
     memset(w->path, 0, sizeof w->path);

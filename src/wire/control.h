@@ -78,6 +78,13 @@ enum wire_object_state {
     WIRE_OBJECT_RETIRED = 5,  /* nobody has it loaded: may be claimed again, with its run of functions */
 };
 
+/* An allocator that an object brings with it. */
+enum wire_own_malloc {
+    WIRE_OWN_MALLOC_NONE = 0,
+    WIRE_OWN_MALLOC_USED = 1, /* the program's malloc is this object's: heap checks do not see its blocks */
+    WIRE_OWN_MALLOC_REPLACED = 2, /* ours stands before it, and serves the program */
+};
+
 /* One loaded ELF file. Written by the runtime, except the step to ANSWERED. */
 struct wire_object {
     uint32_t state;          /* enum wire_object_state, atomic; futex word of the waiting runtime */
@@ -85,7 +92,7 @@ struct wire_object {
     uint32_t function_count; /* 0 for objects that are never supervised (the C library family) */
     uint32_t own;            /* 1: an object of the program itself */
     uint32_t build_id_bytes; /* 0..20 */
-    uint32_t own_malloc;     /* 1: exports an allocator of its own, heap checks do not see it */
+    uint32_t own_malloc;     /* enum wire_own_malloc */
     uint8_t build_id[20];
     uint32_t room;  /* runtime: length of the run of functions[] that is this entry's, >= function_count */
     char path[512]; /* as the loader knows it, NUL-terminated; the program itself by /proc/self/exe */

@@ -91,7 +91,7 @@ int main(void)
     find_page();
     must(pthread_create(&flipper, NULL, flips, NULL) == 0);
     for (int i = 0; i < 3; i++)
-        must(pthread_create(&ids[i], NULL, runs, (char *)NULL + i + 1) == 0);
+        must(pthread_create(&ids[i], NULL, runs, (void *)(uintptr_t)(i + 1)) == 0);
     for (int i = 0; i < 3; i++) {
         void *answer;
         must(pthread_join(ids[i], &answer) == 0);
