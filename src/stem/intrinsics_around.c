@@ -169,6 +169,60 @@ AROUND(getline)
         stem_undo_compensate(STEM_COMPENSATE_FREE, before);
 }
 
+/* ---- obstack: objects cut inline, by macros, from chunks that come from the heap ---- */
+
+struct obstack { /* as far as it matters */
+    long chunk_bytes;
+    struct obstack_chunk {
+        uintptr_t limit;
+    } * chunk;
+    uintptr_t object, next, limit;
+};
+
+static void end_chunk_at(struct obstack *o, uintptr_t limit)
+{
+    o->limit = limit;
+    o->chunk->limit = limit;
+}
+
+static bool is_of_heap(const struct obstack *o, size_t *bytes)
+{
+    return o->chunk && stem_heap_look(bytes, (uintptr_t)o->chunk) == HEAP_GIVEN &&
+           o->chunk->limit == o->limit && o->limit == (uintptr_t)o->chunk + *bytes;
+}
+
+/* Each object shall need a chunk of its own: the first chunk is full, and the next are small. */
+AROUND(obstack_begin)
+{
+    enum { SMALL = 128 };
+    (void)function;
+    struct obstack *o = (struct obstack *)call->arg[0];
+    size_t bytes;
+    call->rax = stem_intrinsic_real(call);
+    if (!stem_shadow_base || !is_of_heap(o, &bytes))
+        return;
+    end_chunk_at(o, o->next);
+    o->chunk_bytes = SMALL;
+}
+
+/* A chunk ends where the object does for which it is obtained, and a redzone begins there. One that is moved because it grows
+   keeps the room that it is given: it would have to be moved with every byte. */
+AROUND(obstack_chunk)
+{
+    (void)function;
+    struct obstack *o = (struct obstack *)call->arg[0];
+    int32_t length = (int32_t)call->arg[1];
+    size_t bytes;
+    call->rax = stem_intrinsic_real(call);
+    if (!stem_shadow_base || length <= 0 || o->object != o->next || !is_of_heap(o, &bytes))
+        return;
+    uintptr_t end = o->next + (uint32_t)length;
+    if (o->limit - end < STEM_POOL_TAIL + 8)
+        return;
+    end_chunk_at(o, end);
+    stem_pool_seal(call, o->next, (uint32_t)length);
+}
+
 /* ---- what an undo gives back ---- */
 
 void stem_intrinsic_opened(const struct stem_call *call)

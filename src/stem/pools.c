@@ -16,7 +16,7 @@
 
 enum {
     HOOKS_MAX = 128,
-    TAIL = 24, /* bytes a block is made longer by, besides filling its last granule */
+    TAIL = STEM_POOL_TAIL, /* bytes a block is made longer by, besides filling its last granule */
     TAIL_GRANULES = TAIL / 8,
     POOL_BUCKETS = 4096,
     TAILS = 30,     /* of one piece of a pool's list */
@@ -28,9 +28,17 @@ enum {
 static const struct wire_allocator known[] = {
 #define POOL_ALLOC(family, function, pool, size) {function, WIRE_ALLOCATOR_ALLOC, family, pool, size},
 #define POOL_RESET(family, function, pool)       {function, WIRE_ALLOCATOR_RESET, family, pool, 0},
+#define POOL_HEAP(family, function, size)        {function, WIRE_ALLOCATOR_HEAP, family, 0, size},
+#define POOL_FREE(family, function, block)       {function, WIRE_ALLOCATOR_FREE, family, block, 0},
+#define POOL_CHAIN(family, function, block, at)  {function, WIRE_ALLOCATOR_CHAIN, family, block, at},
+#define POOL_EMPTY(family, function, size)       {function, WIRE_ALLOCATOR_EMPTY, family, 0, size},
 #include "core/pools.def"
 #undef POOL_ALLOC
 #undef POOL_RESET
+#undef POOL_HEAP
+#undef POOL_FREE
+#undef POOL_CHAIN
+#undef POOL_EMPTY
 };
 enum { KNOWN = sizeof known / sizeof *known };
 
@@ -223,7 +231,19 @@ static uint64_t run(const struct stem_call *call)
     return real(call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
 }
 
-static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size_t bytes, size_t room)
+void stem_pool_seal(const struct stem_call *call, uintptr_t start, size_t bytes)
+{
+    uintptr_t tail = (start + bytes + 7) & ~7ul;
+    uint32_t stack =
+        stem_heap.stacks ? stem_heap_keep_stack(call->return_pc, (uintptr_t)call->stack_args, call->rbp) : 0;
+    stem_shadow_open(start & ~7ul, start + bytes - (start & ~7ul));
+    *(struct seal *)tail = (struct seal){start ^ SEAL_KEY ^ tail, (uint32_t)bytes, stack};
+    stem_shadow_close(tail, TAIL, STEM_POISON_POOL);
+    stem_undo_compensate(STEM_COMPENSATE_POOL, tail);
+    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+}
+
+static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size_t bytes)
 {
     uintptr_t end = start + bytes, tail = (end + 7) & ~7ul;
     stem_shadow_open(start & ~7ul,
@@ -232,12 +252,7 @@ static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size
         stem_shadow_open(start & ~7ul, (end + 7 - (start & ~7ul)) & ~7ul);
         return;
     }
-    uint32_t stack =
-        stem_heap.stacks ? stem_heap_keep_stack(call->return_pc, (uintptr_t)call->stack_args, call->rbp) : 0;
-    *(struct seal *)tail = (struct seal){start ^ SEAL_KEY ^ tail, (uint32_t)bytes, stack};
-    stem_shadow_close(tail, (start + room - tail) & ~7ul, STEM_POISON_POOL);
-    stem_undo_compensate(STEM_COMPENSATE_POOL, tail);
-    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+    stem_pool_seal(call, start, bytes);
 }
 
 static bool allocate(struct stem_call *call, const struct hook *hook)
@@ -250,7 +265,7 @@ static bool allocate(struct stem_call *call, const struct hook *hook)
     call->rax = run(call);
     /* Without its right size a block that is not aligned could end with too little room for a tail. */
     if (call->rax)
-        poison(call, pool, call->rax, bytes, room);
+        poison(call, pool, call->rax, bytes);
     return true;
 }
 
@@ -279,14 +294,81 @@ static void reset(uintptr_t address)
     leave();
 }
 
+/* ---- blocks that are freed one by one: from the heap ---------------------------------------------------------------- */
+
+static struct heap_caller caller_of(const struct stem_call *call)
+{
+    return (struct heap_caller){call->return_pc, (uintptr_t)call->stack_args, call->rbp};
+}
+
+static bool take_from_heap(struct stem_call *call, size_t bytes)
+{
+    struct heap_caller caller = caller_of(call);
+    void *p = bytes ? stem_heap_malloc_at(bytes, 16, false, &caller) : NULL;
+    if (!p)
+        return false; /* the allocator has its own way to be out of memory */
+    stem_undo_compensate(STEM_COMPENSATE_MALLOC, (uintptr_t)p);
+    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+    call->rax = (uint64_t)p;
+    return true;
+}
+
+/* Returns false for a block of the allocator's own, from before it was hooked. */
+static bool give_to_heap(struct stem_call *call, uintptr_t p)
+{
+    struct heap_caller caller = caller_of(call);
+    size_t bytes;
+    enum heap_verdict verdict = p ? stem_heap_look(&bytes, p) : HEAP_FOREIGN;
+    if (verdict == HEAP_GIVEN && stem_heap_free_at(p, &caller) == HEAP_GIVEN) {
+        stem_undo_compensate(STEM_COMPENSATE_FREE, p);
+        return true;
+    }
+    if (verdict == HEAP_FOREIGN)
+        return false;
+    /* The middle of a heap block may be the allocator's, which takes its memory from there. */
+    if (verdict == HEAP_INSIDE)
+        return false;
+    enum core_fault_kind kind = stem_heap_judge(verdict, p, (uintptr_t)&call->return_pc);
+    if (kind != CORE_FAULT_NONE)
+        stem_fault_free(kind, p, call->return_pc, (uintptr_t)&call->return_pc);
+    return true;
+}
+
+/* All blocks of the heap come out of the list; the allocator's own, when there are any, stay in it. */
+static bool give_chain(struct stem_call *call, const struct hook *hook)
+{
+    uintptr_t *link = &call->arg[hook->pool], offset = call->arg[hook->size];
+    while (*link) {
+        uintptr_t block = *link, next = *(const uintptr_t *)(block + offset);
+        if (give_to_heap(call, block))
+            *link = next;
+        else
+            link = (uintptr_t *)(block + offset);
+    }
+    return !call->arg[hook->pool];
+}
+
 int stem_pool_enter(struct stem_call *call)
 {
     const struct hook *hook = &hooks[call->index];
     call->target = (uint64_t)hook->target;
-    if (hook->role == WIRE_ALLOCATOR_ALLOC)
+    switch (hook->role) {
+    case WIRE_ALLOCATOR_ALLOC:
         return stem_armed() && allocate(call, hook);
-    reset(call->arg[hook->pool]);
-    return 0;
+    case WIRE_ALLOCATOR_RESET:
+        reset(call->arg[hook->pool]);
+        return 0;
+    case WIRE_ALLOCATOR_HEAP:
+        return stem_armed() && take_from_heap(call, call->arg[hook->size]);
+    case WIRE_ALLOCATOR_FREE: /* also when no longer armed: what the heap handed out goes back there */
+        return give_to_heap(call, call->arg[hook->pool]);
+    case WIRE_ALLOCATOR_CHAIN:
+        return give_chain(call, hook);
+    default:
+        if (stem_armed())
+            call->arg[hook->size] = 0;
+        return 0;
+    }
 }
 
 /* ---- hooking ------------------------------------------------------------------------------------------------------- */
@@ -319,21 +401,27 @@ static bool hook(struct stem_object *o, struct stem_function *f, const struct wi
     return true;
 }
 
+static bool takes_back(unsigned role)
+{
+    return role == WIRE_ALLOCATOR_RESET || role == WIRE_ALLOCATOR_FREE || role == WIRE_ALLOCATOR_CHAIN;
+}
+
 static void hook_family(struct stem_object *o, const struct wire_allocator *table, unsigned count,
                         unsigned family)
 {
     struct stem_function *functions[HOOKS_MAX];
     unsigned allocs = 0, resets = 0, missing = 0, refused = 0;
+    bool needs_reset = false;
     for (unsigned i = 0; i < count; i++) {
         functions[i] = NULL;
         if (table[i].family != family)
             continue;
         functions[i] = find_function(o, table[i].function);
-        bool is_reset = table[i].role == WIRE_ALLOCATOR_RESET,
-             good = functions[i] && functions[i]->patched_bytes;
+        bool is_reset = takes_back(table[i].role), good = functions[i] && functions[i]->patched_bytes;
         if (good && functions[i]->hooked)
             return; /* another line was first */
         allocs += good && !is_reset;
+        needs_reset |= !is_reset && table[i].role != WIRE_ALLOCATOR_EMPTY;
         resets += good && is_reset;
         missing += !functions[i] && is_reset;
         refused += functions[i] && !good && is_reset;
@@ -342,15 +430,15 @@ static void hook_family(struct stem_object *o, const struct wire_allocator *tabl
     }
     if (!allocs)
         return;
-    if (!resets || missing || refused || hook_count + allocs + resets > HOOKS_MAX) {
+    if ((!resets && needs_reset) || missing || refused || hook_count + allocs + resets > HOOKS_MAX) {
         stem_count(CORE_COUNTER_POOLS_REFUSED, 1);
         return;
     }
     for (unsigned i = 0; i < count; i++) /* what takes memory back comes first */
-        if (functions[i] && table[i].role == WIRE_ALLOCATOR_RESET && !hook(o, functions[i], &table[i]))
+        if (functions[i] && takes_back(table[i].role) && !hook(o, functions[i], &table[i]))
             return;
     for (unsigned i = 0; i < count; i++)
-        if (functions[i] && table[i].role == WIRE_ALLOCATOR_ALLOC && !hook(o, functions[i], &table[i]))
+        if (functions[i] && !takes_back(table[i].role) && !hook(o, functions[i], &table[i]))
             return;
 }
 

@@ -157,6 +157,14 @@ void stem_heap_after_fork(void);
    neither knows. Signal-safe. */
 enum core_fault_kind stem_fault_classify(uintptr_t bad);
 
+/* ---- pools (pools.c) ---------------------------------------------------------------------------------------------- */
+
+/* Poisons a tail of STEM_POOL_TAIL bytes behind a block that the call cuts from larger memory, and seals it with the block's
+   place, so that a report can describe it. The memory of the tail, from the next multiple of 8, must be free. */
+enum { STEM_POOL_TAIL = 24 };
+struct stem_call;
+void stem_pool_seal(const struct stem_call *call, uintptr_t start, size_t bytes);
+
 /* ---- undo (undo.c) ---------------------------------------------------------------------------------------------- */
 
 /* Logs the present contents of a range that C code of ours, or a library function called from supervised code, is

@@ -3,8 +3,12 @@
        pool NAME
        alloc FUNCTION POOL SIZE
        reset FUNCTION POOL
+       heap  FUNCTION SIZE
+       free  FUNCTION BLOCK
+       chain FUNCTION BLOCK OFFSET
+       empty FUNCTION SIZE
 
-   POOL and SIZE are the numbers of arguments, from 1. The lines behind `pool` belong to it. */
+   POOL, SIZE and so on are the numbers of arguments, from 1. The lines behind `pool` belong to it. */
 #include "wire/allocators.h"
 
 enum { FAMILIES_MAX = 32, ARGUMENTS_MAX = 6, WORDS_MAX = 4 };
@@ -17,7 +21,7 @@ struct word {
 struct reader {
     struct wire_allocator *out;
     unsigned count, line, families, family_line;
-    bool has_alloc, has_reset;
+    bool takes, gives; /* the family has lines of either sort */
     const char *why;
 };
 
@@ -77,44 +81,64 @@ static bool fail(struct reader *r, const char *why)
     return false;
 }
 
-static bool end_family(struct reader *r)
+/* What a line about a function begins with. */
+static const struct kind {
+    const char *word, *usage;
+    uint8_t role;
+    bool takes, gives;       /* hands out memory; takes it back */
+    bool has_pool, has_size; /* arguments it names */
+} kinds[] = {
+    {"alloc", "this is written `alloc FUNCTION POOL SIZE`", WIRE_ALLOCATOR_ALLOC, true, false, true, true},
+    {"reset", "this is written `reset FUNCTION POOL`", WIRE_ALLOCATOR_RESET, false, true, true, false},
+    {"heap", "this is written `heap FUNCTION SIZE`", WIRE_ALLOCATOR_HEAP, true, false, false, true},
+    {"free", "this is written `free FUNCTION BLOCK`", WIRE_ALLOCATOR_FREE, false, true, true, false},
+    {"chain", "this is written `chain FUNCTION BLOCK OFFSET`", WIRE_ALLOCATOR_CHAIN, false, true, true, true},
+    {"empty", "this is written `empty FUNCTION SIZE`", WIRE_ALLOCATOR_EMPTY, true, true, false, true},
+};
+
+static const struct kind *kind_of(const struct word *word)
 {
-    if (!r->families || (r->has_alloc && r->has_reset))
-        return true;
-    r->line = r->family_line;
-    return fail(r,
-                r->has_alloc
-                    ? "a pool needs at least one `reset` line: without it its memory could be dealt out anew "
-                      "unseen"
-                    : "a pool needs at least one `alloc` line");
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (is(word, kinds[i].word))
+            return &kinds[i];
+    return NULL;
 }
 
-static bool read_function(struct reader *r, const struct word *words, unsigned count)
+static bool end_family(struct reader *r)
 {
-    bool is_alloc = is(&words[0], "alloc");
-    struct wire_allocator entry = {.role = is_alloc ? WIRE_ALLOCATOR_ALLOC : WIRE_ALLOCATOR_RESET,
-                                   .family = (uint8_t)(r->families - 1)};
+    if (!r->families || (r->takes && r->gives))
+        return true;
+    r->line = r->family_line;
+    return fail(r, r->takes
+                       ? "a pool needs at least one `reset` or `free` line: without it its memory could be "
+                         "dealt out anew unseen"
+                       : "a pool needs at least one `alloc` or `heap` line");
+}
+
+static bool read_function(struct reader *r, const struct kind *kind, const struct word *words, unsigned count)
+{
+    struct wire_allocator entry = {.role = kind->role, .family = (uint8_t)(r->families - 1)};
     if (!r->families)
         return fail(r, "a line `pool NAME` must come before");
-    if (count != (is_alloc ? 4 : 3))
-        return fail(r, is_alloc ? "this is written `alloc FUNCTION POOL SIZE`"
-                                : "this is written `reset FUNCTION POOL`");
+    if (count != 2u + kind->has_pool + kind->has_size)
+        return fail(r, kind->usage);
     if (words[1].length >= sizeof entry.function)
         return fail(r, "the function's name is too long");
     for (unsigned i = 0; i < r->count; i++)
         if (same(r->out[i].function, &words[1]))
             return fail(r, "the function was declared before");
-    if (!argument(&entry.pool, &words[2]) || (is_alloc && !argument(&entry.size, &words[3])))
+    if ((kind->has_pool && !argument(&entry.pool, &words[2])) ||
+        (kind->has_size && !argument(&entry.size, &words[2 + kind->has_pool])))
         return fail(r, "an argument is named by its number, 1 to 6");
-    if (is_alloc && entry.pool == entry.size)
-        return fail(r, "pool and size cannot be one argument");
+    if (kind->has_pool && kind->has_size && entry.pool == entry.size)
+        return fail(r, "two things cannot be one argument");
     if (r->count == WIRE_ALLOCATORS_MAX)
         return fail(r, "there are more functions than the 64 that fit");
     for (unsigned i = 0; i < words[1].length; i++)
         entry.function[i] = words[1].text[i];
     r->out[r->count++] = entry;
-    r->has_alloc |= is_alloc;
-    r->has_reset |= !is_alloc;
+    r->takes |= kind->takes;
+    r->gives |= kind->gives;
     return true;
 }
 
@@ -131,12 +155,12 @@ static bool read_line(struct reader *r, const struct word *words, unsigned count
             return fail(r, "there are more pools than the 32 that fit");
         r->families++;
         r->family_line = r->line;
-        r->has_alloc = r->has_reset = false;
+        r->takes = r->gives = false;
         return true;
     }
-    if (is(&words[0], "alloc") || is(&words[0], "reset"))
-        return read_function(r, words, count);
-    return fail(r, "a line begins with pool, alloc or reset");
+    const struct kind *kind = kind_of(&words[0]);
+    return kind ? read_function(r, kind, words, count)
+                : fail(r, "a line begins with pool, alloc, reset, heap, free, chain or empty");
 }
 
 int wire_allocators_read(struct wire_allocator *allocators, unsigned *line, const char **why,

@@ -89,6 +89,11 @@ void stem_undo_compensate(enum stem_compensation what, uintptr_t argument)
     compensation = argument;
 }
 
+void stem_pool_seal(const struct stem_call *call, uintptr_t start, size_t bytes)
+{
+    (void)call, (void)start, (void)bytes;
+}
+
 /* ---- calling through the entries ---- */
 
 static void *entry(const char *name)
