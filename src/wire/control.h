@@ -183,10 +183,13 @@ struct wire_fault {
 enum wire_allocator_role {
     WIRE_ALLOCATOR_ALLOC = 1, /* takes a block of argument `size` bytes from the pool in argument `pool` */
     WIRE_ALLOCATOR_RESET = 2, /* takes back all blocks of the pool in argument `pool` */
-    WIRE_ALLOCATOR_HEAP = 3,  /* returns a block of argument `size` bytes that is freed by itself: taken from the heap instead */
-    WIRE_ALLOCATOR_FREE = 4,  /* frees the block in argument `pool` */
-    WIRE_ALLOCATOR_CHAIN = 5, /* frees the list of blocks in argument `pool`, linked at the offset in argument `size` */
-    WIRE_ALLOCATOR_EMPTY = 6, /* prepares room of argument `size` bytes: none, so that blocks come from the heap each */
+    WIRE_ALLOCATOR_HEAP =
+        3, /* returns a block of argument `size` bytes that is freed by itself: taken from the heap instead */
+    WIRE_ALLOCATOR_FREE = 4, /* frees the block in argument `pool` */
+    WIRE_ALLOCATOR_CHAIN =
+        5, /* frees the list of blocks in argument `pool`, linked at the offset in argument `size` */
+    WIRE_ALLOCATOR_EMPTY =
+        6, /* prepares room of argument `size` bytes: none, so that blocks come from the heap each */
 };
 struct wire_allocator {
     char function[60]; /* NUL-terminated */
