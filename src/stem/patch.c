@@ -12,6 +12,7 @@
    5-byte jump over the first instructions, when no branch of the function leads into them. */
 #define _GNU_SOURCE
 #include "stem/emit.h"
+#include "stem/panics.h"
 #include "stem/pools.h"
 #include "stem/sys.h"
 
@@ -402,6 +403,7 @@ void stem_patch_all(struct stem_object *o)
         stem_control->functions[f->index].refusal = f->refusal;
     }
     stem_pools_hook(o);
+    stem_panics_hook(o);
     sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
     stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);

@@ -3,19 +3,17 @@
    cleared or destroyed all its tails become addressable.
 
    Nobody else may miss a clearing: from then on the memory is dealt out anew, and a tail left over would report what is right. So
-   calls are not caught where they are made but where they arrive, in front of the function's gate: from native and from translated
-   code, direct, through a PLT or a pointer. Allocations may be missed (code inside the pool library that cuts from the memory by
+   calls are caught where they arrive (hooks.c). Allocations may be missed (code inside the pool library that cuts from the memory by
    itself): they have no redzone, and lie beside tails, never on them.
 
    A tail begins at the first whole granule behind the block and holds a seal that says which block it is of. A seal that is broken
    when an access is about to be reported means that somebody writes there by right: the tail is given up. */
 #include "stem/pools.h"
-#include "stem/emit.h"
+#include "stem/hooks.h"
 #include "stem/heap_private.h"
 #include "stem/sys.h"
 
 enum {
-    HOOKS_MAX = 128,
     TAIL = STEM_POOL_TAIL, /* bytes a block is made longer by, besides filling its last granule */
     TAIL_GRANULES = TAIL / 8,
     POOL_BUCKETS = 4096,
@@ -41,12 +39,6 @@ static const struct wire_allocator known[] = {
 #undef POOL_EMPTY
 };
 enum { KNOWN = sizeof known / sizeof *known };
-
-static struct hook {
-    const uint8_t *target; /* the gate */
-    uint8_t role, pool, size;
-} hooks[HOOKS_MAX];
-static uint32_t hook_count;
 
 /* ---- which tails belong to a pool --------------------------------------------------------------------------- */
 
@@ -348,10 +340,8 @@ static bool give_chain(struct stem_call *call, const struct hook *hook)
     return !call->arg[hook->pool];
 }
 
-int stem_pool_enter(struct stem_call *call)
+static bool enter_pool(struct stem_call *call, const struct hook *hook)
 {
-    const struct hook *hook = &hooks[call->index];
-    call->target = (uint64_t)hook->target;
     switch (hook->role) {
     case WIRE_ALLOCATOR_ALLOC:
         return stem_armed() && allocate(call, hook);
@@ -373,32 +363,14 @@ int stem_pool_enter(struct stem_call *call)
 
 /* ---- hooking ------------------------------------------------------------------------------------------------------- */
 
-static struct stem_function *find_function(struct stem_object *o, const char *name)
-{
-    uintptr_t address = stem_object_symbol(o, name);
-    return address ? stem_function_at(o, (uint32_t)(address - o->base)) : NULL;
-}
-
 static bool hook(struct stem_object *o, struct stem_function *f, const struct wire_allocator *entry)
 {
-    enum { STUB_BYTES = 32 };
-    if (hook_count == HOOKS_MAX || (size_t)(o->region_end - o->next) < STUB_BYTES)
-        return false;
-    o->next = (uint8_t *)(((uintptr_t)o->next + 15) & ~15ul);
-    stem_cursor p = o->next, stub = p;
-    uint64_t common = (uint64_t)stem_pool_common;
-    hooks[hook_count] = (struct hook){f->gate, entry->role, entry->pool, entry->size};
-    stem_emit_byte(&p, 0x68); /* push number */
-    stem_emit_u32(&p, hook_count++);
-    stem_emit_bytes(&p, "\xff\x25\x00\x00\x00\x00", 6); /* jmp [rip] */
-    stem_emit_bytes(&p, &common, sizeof common);
-    o->next = p;
-    /* The patch's jump leads to the gate: now to the stub. */
-    uint8_t *entry_code = (uint8_t *)(o->base + f->offset),
-            *jump = entry_code - (f->patched_bytes == 2 ? 5 : 0);
-    stem_emit_jump(&jump, stub);
-    f->hooked = true;
-    return true;
+    return stem_hook_add(o, f,
+                         &(struct hook){.enter = enter_pool,
+                                        .name = entry->function,
+                                        .role = entry->role,
+                                        .pool = entry->pool,
+                                        .size = entry->size});
 }
 
 static bool takes_back(unsigned role)
@@ -416,7 +388,7 @@ static void hook_family(struct stem_object *o, const struct wire_allocator *tabl
         functions[i] = NULL;
         if (table[i].family != family)
             continue;
-        functions[i] = find_function(o, table[i].function);
+        functions[i] = stem_hook_find(o, table[i].function);
         bool is_reset = takes_back(table[i].role), good = functions[i] && functions[i]->patched_bytes;
         if (good && functions[i]->hooked)
             return; /* another line was first */
@@ -430,7 +402,7 @@ static void hook_family(struct stem_object *o, const struct wire_allocator *tabl
     }
     if (!allocs)
         return;
-    if ((!resets && needs_reset) || missing || refused || hook_count + allocs + resets > HOOKS_MAX) {
+    if ((!resets && needs_reset) || missing || refused || allocs + resets > stem_hook_room()) {
         stem_count(CORE_COUNTER_POOLS_REFUSED, 1);
         return;
     }

@@ -4,12 +4,9 @@
 
 #include "stem/engine.h"
 
-/* Hooks the object's pool functions: a stub in front of the gate of each, which every call passes, from native code too. A family
-   is hooked whole or not at all. Its entries are patched and its code is still writable; translator lock held. */
+/* Hooks the object's pool functions. A family is hooked whole or not at all. Its entries are patched and its code is
+   still writable; translator lock held. */
 void stem_pools_hook(struct stem_object *object);
-/* From the stub: returns whether the result stands in call->rax; otherwise call->target is to run in the caller's place. */
-int stem_pool_enter(struct stem_call *call);
-extern uint8_t stem_pool_common[]; /* pool_entry.S */
 
 /* The pool block whose tail a bad address lies in. Returns whether there is one. Signal-safe. */
 bool stem_pool_describe(struct stem_heap_block *block, uintptr_t bad);

@@ -1,4 +1,4 @@
-/* Entry of hooked pool functions. The stub in front of the function's gate has pushed the hook's number; a struct stem_call
+/* Entry of hooked functions. The stub in front of the function's gate has pushed the hook's number; a struct stem_call
    (stem.h) is laid out below it and C looks at it. All of them take whole numbers only, and our C code touches no vector
    register, so that none is saved. */
         .set    CALL_RAX, 48
@@ -7,11 +7,11 @@
         .set    CALL_TARGET, 240
 
         .text
-        .globl  stem_pool_common
-        .hidden stem_pool_common
+        .globl  stem_hook_common
+        .hidden stem_hook_common
         .balign 16
-        .type   stem_pool_common, @function
-stem_pool_common:
+        .type   stem_hook_common, @function
+stem_hook_common:
         .cfi_startproc
         .cfi_def_cfa_offset 16          /* the number stands where the target will */
         sub     $CALL_TARGET, %rsp
@@ -37,7 +37,7 @@ stem_pool_common:
         mov     %rsp, %rdi
         and     $-16, %rsp
         cld
-        call    stem_pool_enter
+        call    stem_hook_enter
         mov     %rbx, %rsp
         .cfi_def_cfa rsp, CALL_TARGET+16
         test    %eax, %eax
@@ -63,6 +63,6 @@ stem_pool_common:
         .cfi_adjust_cfa_offset -(CALL_TARGET+8)
         ret
         .cfi_endproc
-        .size   stem_pool_common, . - stem_pool_common
+        .size   stem_hook_common, . - stem_hook_common
 
         .section .note.GNU-stack, "", @progbits
