@@ -168,7 +168,8 @@ static void add_edge(struct sums *s, uint32_t caller, uint64_t to, uint64_t call
     if (s->failed)
         return;
     out->edges[out->edge_count++] = (struct member_counted_edge){from, callee, calls};
-    if (callee >= out->own_count)
+    /* Of what runs natively, the calls of it are all that is known. */
+    if (callee >= out->own_count || out->functions[callee].refused)
         out->functions[callee].calls += calls;
 }
 
