@@ -229,6 +229,7 @@ int cli_run(int argc, char **argv)
                    .stop_status = BASE_EXIT_FAULTS,
                    .objects = objects,
                    .name = name,
+                   .no_heap_stacks = true, /* they cost more than all else about a small block */
                    .native_if_refused = true},
         .identity = &identity,
         .watch = (enum member_watch)watch,

@@ -256,7 +256,7 @@ static inline void *take_small(struct heap_cache *cache, bool *zero, unsigned cl
     span->used++;
     uintptr_t p = span->start + (size_t)index * span->slot;
     span->slots[index].note = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
-    if (__builtin_expect(stem_heap.armed, 0))
+    if (__builtin_expect(heap_armed_now(), 0))
         stem_heap_shadow_live(p, bytes, span->slot);
     return (void *)p;
 }
@@ -445,7 +445,7 @@ bool stem_heap_resize(uintptr_t p, size_t bytes)
     if (bytes + HEAP_REDZONE > span->slot || bytes < span->slot / 2)
         return false;
     span->slots[index].note = (uint16_t)(HEAP_LIVE | (span->slot - bytes));
-    if (stem_heap.armed)
+    if (heap_armed_now())
         stem_heap_shadow_live(p, bytes, span->slot);
     return true;
 }

@@ -85,7 +85,7 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad)
         return CORE_FAULT_HEAP_OVERFLOW;
     if (state == STEM_POISON_GLOBAL || (state && state < 8 && !heap_is_ours(bad) && stem_elf_is_static(bad)))
         return CORE_FAULT_GLOBAL_OVERFLOW;
-    if (!(state >= STEM_POISON_REDZONE && state <= STEM_POISON_REDZONE_ARRAY) &&
+    if (!(state >= STEM_POISON_REDZONE_UNSURE && state <= STEM_POISON_REDZONE_ARRAY) &&
         !(state && (bad & 7) >= state))
         return CORE_FAULT_WILD_ACCESS;
     struct found found;

@@ -129,6 +129,14 @@ static inline size_t heap_slot_bytes(const struct heap_span *span, uint32_t inde
     return span->slot - (span->slots[index].note & ~HEAP_STATE);
 }
 
+/* Whether redzones are on, asked after a note was written: not before it, neither by the compiler nor the processor
+   (stem_heap_arm sees to the latter). */
+static inline bool heap_armed_now(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(&stem_heap.armed, __ATOMIC_RELAXED);
+}
+
 /* ---- fills and copies: short ones without the start-up cost of rep ---- */
 
 static inline void heap_fill(void *to, uint64_t word, size_t words)

@@ -86,6 +86,12 @@ void stem_heap_shadow_large(const struct heap_span *span)
     paint(stem_shadow_base + (tail >> 3), behind / 8, STEM_POISON_REDZONE);
 }
 
+/* A block that lives already: nobody knows whether malloc or an operator made it. */
+static void mark_unsure(uintptr_t start, size_t bytes)
+{
+    stem_shadow_base[(start + bytes + 7) >> 3] = STEM_POISON_REDZONE_UNSURE;
+}
+
 static void arm_slot(struct heap_span *span, uint32_t index)
 {
     uint16_t note = __atomic_load_n(&span->slots[index].note, __ATOMIC_ACQUIRE), now = note;
@@ -95,11 +101,33 @@ static void arm_slot(struct heap_span *span, uint32_t index)
         size_t bytes = span->slot - (note & ~HEAP_STATE);
         if ((note & HEAP_STATE) != HEAP_NEVER)
             stem_heap_shadow_live(p, bytes, span->slot);
+        if ((note & HEAP_STATE) == HEAP_LIVE)
+            mark_unsure(p, bytes);
         if ((note & HEAP_STATE) > HEAP_LIVE)
             stem_heap_shadow_freed(p, bytes);
         now = __atomic_load_n(&span->slots[index].note, __ATOMIC_ACQUIRE);
     } while (now !=
              note); /* another thread took or freed it meanwhile; the shadow depends on the note alone */
+}
+
+/* Every thread that takes or gives a block writes its note first and asks `armed` afterwards. Behind this barrier, whoever
+   found it false has published the note that he wrote before. Threads without a cache have never been here. */
+static void let_all_see(void)
+{
+    enum { EXPEDITED = 1 << 3, REGISTER_EXPEDITED = 1 << 4 };
+    const struct heap_cache *first = __atomic_load_n(&stem_heap.caches, __ATOMIC_ACQUIRE);
+    if (!first || (!first->next && first == stem_thread.heap))
+        return;
+    if (!sys_failed(sys_call3(SYS_membarrier, REGISTER_EXPEDITED, 0, 0)) &&
+        !sys_failed(sys_call3(SYS_membarrier, EXPEDITED, 0, 0)))
+        return;
+    /* A filter forbids it: taking away a right from a page interrupts every processor that runs this program, too. */
+    uint8_t *page = stem_pages_map(4096);
+    if (!page)
+        return;
+    *page = 1;
+    sys_call3(SYS_mprotect, page, 4096, PROT_READ);
+    stem_pages_unmap(page, 4096);
 }
 
 void stem_heap_arm(void)
@@ -117,10 +145,13 @@ void stem_heap_arm(void)
                            : long_time ? 4 << 20
                                        : 256 << 10;
     __atomic_store_n(&stem_heap.armed, true, __ATOMIC_SEQ_CST);
+    let_all_see();
     for (uint32_t n = 1; n < stem_heap.span_count; n++) {
         struct heap_span *span = &stem_heap.spans[n];
         if (span->kind == HEAP_SPAN_LARGE) {
             stem_heap_shadow_large(span);
+            if (span->state == HEAP_LIVE)
+                mark_unsure(span->start, span->bytes);
         } else if (span->kind == HEAP_SPAN_SLAB) {
             if (stem_heap.stacks)
                 span->stacks = stem_heap_note_take(span->count * 8u);

@@ -183,7 +183,10 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         return;
     }
     armed = true;
-    if (stem_control->config.mode >= WIRE_MODE_CHECK)
+    /* Redzones cost nothing until something is supervised: the first translation turns them on. Who wants to know where
+       blocks came from wants it of all blocks. */
+    if (stem_control->config.mode >= WIRE_MODE_CHECK &&
+        (stem_control->config.default_level != WIRE_LEVEL_NATIVE || stem_control->config.heap_stacks))
         stem_heap_arm();
     stem_signals_start();
     stem_threads_start();

@@ -93,6 +93,8 @@ extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("in
 /* One byte for 8 bytes of address space: 0 addressable, 1..7 only the first k bytes, >= 0x80 poisoned. */
 enum stem_poison {
     STEM_POISON_REDZONE = 0xfa, /* beside a heap block */
+    /* the first granule of it behind a block handed out before the redzones were turned on, by whichever function */
+    STEM_POISON_REDZONE_UNSURE = 0xf9,
     /* the first granule of it behind a block that came from operator new, or new[] (operators.c) */
     STEM_POISON_REDZONE_NEW = 0xfb,
     STEM_POISON_REDZONE_ARRAY = 0xfc,

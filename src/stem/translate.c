@@ -254,6 +254,8 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     if (!stem_unit_build(&unit, object, function))
         return refuse(function, unit.refusal);
+    if (stem_control->config.mode >= WIRE_MODE_CHECK)
+        stem_heap_arm();
     stem_liveness(&unit);
     function->returns = (uint8_t)stem_unit_returns(&unit);
     e->mode = (enum wire_mode)stem_control->config.mode;

@@ -42,6 +42,70 @@ unsigned stem_backtrace(uintptr_t *frames, unsigned room, uintptr_t pc, uintptr_
     return 2;
 }
 
+/* ---- turned on late ---- */
+
+static volatile bool all_armed, late_enough;
+
+/* What is alive is open in shadow memory, whenever the redzones were turned on. While that is being done, shadow may lag
+   behind: nothing is supervised yet. */
+static void *late_worker(void *seed)
+{
+    struct core_rng rng;
+    struct {
+        char *p;
+        size_t bytes;
+    } block[64] = {0};
+    core_rng_seed(&rng, (uintptr_t)seed);
+    while (!late_enough) {
+        unsigned i = (unsigned)core_rng_below(&rng, 64);
+        free(block[i].p);
+        block[i].bytes = 1 + core_rng_below(&rng, core_rng_below(&rng, 100) ? 300 : 40000);
+        block[i].p = malloc(block[i].bytes);
+        i = (unsigned)core_rng_below(&rng, 64);
+        if (!block[i].p || !stem_shadow_find_bad((uintptr_t)block[i].p, block[i].bytes))
+            continue;
+        while (!all_armed && !late_enough)
+            usleep(100);
+        if (all_armed && stem_shadow_find_bad((uintptr_t)block[i].p, block[i].bytes))
+            return seed;
+    }
+    return NULL;
+}
+
+static void late(void **state)
+{
+    (void)state;
+    for (unsigned turn = 0; turn < 12; turn++) {
+        pid_t child = fork();
+        if (child) {
+            int status;
+            assert_int_equal(waitpid(child, &status, 0), child);
+            assert_int_equal(status, 0);
+            continue;
+        }
+        alarm(60);
+        pthread_t thread[3];
+        stem_heap_after_fork();
+        stem_shadow_base = mmap(NULL, 1ull << 44, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        for (uintptr_t i = 0; i < 3; i++)
+            if (pthread_create(&thread[i], NULL, late_worker, (void *)(turn * 3 + i + 1)))
+                _exit(2);
+        usleep(500 * turn);
+        stem_heap_arm();
+        all_armed = true;
+        usleep(3000);
+        late_enough = true;
+        int bad = 0;
+        for (unsigned i = 0; i < 3; i++) {
+            void *result;
+            pthread_join(thread[i], &result);
+            bad += result != NULL;
+        }
+        _exit(bad);
+    }
+}
+
 /* ---- random operations against a model ---- */
 
 enum { BLOCKS = 600 };
@@ -457,13 +521,10 @@ static int forget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(random_operations, forget),
-        cmocka_unit_test_setup(corners, forget),
-        cmocka_unit_test_setup(bad_frees, forget),
-        cmocka_unit_test_setup(undo, forget),
-        cmocka_unit_test_setup(described, forget),
-        cmocka_unit_test_setup(threads, forget),
-        cmocka_unit_test_setup(forks, forget),
+        cmocka_unit_test_setup(late, forget),    cmocka_unit_test_setup(random_operations, forget),
+        cmocka_unit_test_setup(corners, forget), cmocka_unit_test_setup(bad_frees, forget),
+        cmocka_unit_test_setup(undo, forget),    cmocka_unit_test_setup(described, forget),
+        cmocka_unit_test_setup(threads, forget), cmocka_unit_test_setup(forks, forget),
         cmocka_unit_test_setup(signals, forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
