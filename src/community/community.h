@@ -12,6 +12,8 @@
        inbox.NAME.bundle|receipt steward             answers; a steward answers nowhere else
        vaccine.ID, manifest      steward             retained
        fault.ID                  steward             accepted faults with their counts, retained
+       roster                    steward             who is there to bid for slices
+       bid.NUMBER.NAME           member NAME         bid, token or acknowledgement for member NUMBER
    The engine enforces this by credentials, and every receiver again by the signed envelope. */
 #ifndef COMMUNITY_COMMUNITY_H
 #define COMMUNITY_COMMUNITY_H
@@ -148,6 +150,10 @@ struct community_callbacks {
     /* The steward's answer to an alert. NULL: not wanted. */
     void (*on_receipt)(void *ctx, const struct wire_receipt *receipt);
     void *ctx;
+    /* Who is there to bid. NULL: not wanted, like the next. */
+    void (*on_roster)(void *ctx, const struct wire_roster *roster);
+    /* A bid for us, from the member that it says. Returns whether `*answer` is to be sent back. */
+    bool (*on_bid)(void *ctx, struct wire_bid *answer, const struct wire_bid *bid);
 };
 
 /* Joins: loads what was kept (on_vaccine, on_manifest for each), begins to connect, asks the steward for the
@@ -168,6 +174,9 @@ int community_send_alert(struct base_error *error, struct community_session *ses
 /* Sent at once and not kept; a status that cannot be sent is lost. Fills vaccines, queued, manifest by
  * itself. */
 void community_send_status(struct community_session *session, const struct wire_status *status);
+
+/* Sends a bid; one that cannot be sent is lost. */
+void community_send_bid(struct community_session *session, const struct wire_bid *bid);
 
 /* Alerts not acknowledged yet, vaccines held, connected or not. */
 struct community_session_state {

@@ -164,11 +164,6 @@ static int write_invitation(struct base_error *error, const char *path, const ch
 
     randombytes_buf(seed, sizeof seed);
     community_key_pair(key, secret, seed);
-    community_certify(&certificate, secrets->secret, key, name, role);
-    size_t bytes = wire_certificate_encode(encoded, sizeof encoded, &certificate);
-    base_hex(seed_text, seed, sizeof seed);
-    base_hex(certificate_text, encoded, bytes);
-
     community_nkey_new(user_seed, COMMUNITY_NKEY_USER);
     community_nkey_open(user, unused, user_seed);
     community_nkey_open(account, unused, secrets->account_seed);
@@ -197,6 +192,10 @@ static int write_invitation(struct base_error *error, const char *path, const ch
         }
         json_object_set_new(issued, name, of_name);
     }
+    community_certify(&certificate, secrets->secret, key, name, role, (uint32_t)number);
+    size_t bytes = wire_certificate_encode(encoded, sizeof encoded, &certificate);
+    base_hex(seed_text, seed, sizeof seed);
+    base_hex(certificate_text, encoded, bytes);
     json_array_append_new(of_name, json_pack("{s:I,s:s,s:s,s:I}", "serial", (json_int_t)certificate.serial,
                                              "nats", user, "role", role_names[role], "number", number));
     if (write_list(error, folder, "issued.json", issued)) {
@@ -301,9 +300,9 @@ static json_t *permissions_of(enum wire_role role)
 {
     switch (role) {
     case WIRE_ROLE_MEMBER:
-        return json_pack("{s:{s:[s,s,s]},s:{s:[s,s,s]}}", "pub", "allow", "alert.{{name()}}.>",
-                         "status.{{name()}}", "ask.{{name()}}", "sub", "allow", "vaccine.>", "manifest",
-                         "inbox.{{name()}}.>");
+        return json_pack("{s:{s:[s,s,s,s]},s:{s:[s,s,s,s,s]}}", "pub", "allow", "alert.{{name()}}.>",
+                         "status.{{name()}}", "ask.{{name()}}", "bid.*.{{name()}}", "sub", "allow",
+                         "vaccine.>", "manifest", "inbox.{{name()}}.>", "roster", "bid.*.*");
     case WIRE_ROLE_OBSERVER:
         return json_pack("{s:{s:[s]},s:{s:[s,s,s,s,s,s]}}", "pub", "allow", "ask.{{name()}}", "sub", "allow",
                          "vaccine.>", "manifest", "alert.>", "status.>", "fault.>", "inbox.{{name()}}.>");
@@ -424,7 +423,7 @@ static int read_invitation(struct base_error *error, struct community_identity *
         bad = memcmp(key, identity->certificate.key, 32) ||
               !community_certificate_genuine(&identity->certificate);
     }
-    identity->number = (uint32_t)json_integer_value(json_object_get(json, "number"));
+    identity->number = identity->certificate.number;
     if (!bad)
         identity->nats_jwt = strdup(jwt);
     json_decref(json);

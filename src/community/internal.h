@@ -17,7 +17,7 @@ int community_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 void community_key_pair(uint8_t key[32], uint8_t secret[64], const uint8_t seed[32]);
 /* Fills and signs a certificate; the serial is the present time. */
 void community_certify(struct wire_certificate *certificate, const uint8_t community_secret[64],
-                       const uint8_t key[32], const char *name, enum wire_role role);
+                       const uint8_t key[32], const char *name, enum wire_role role, uint32_t number);
 bool community_certificate_genuine(const struct wire_certificate *certificate);
 /* Writes a file for the owner's eyes only, through a temporary name. */
 int community_write_secret(struct base_error *error, const char *path, const void *data, size_t bytes);
@@ -113,6 +113,7 @@ void community_names_free(struct community_names *names);
 struct community_roster;
 struct community_roster_entry {
     struct community_member_seen seen;
+    uint32_t number;  /* of its certificate */
     uint8_t *message; /* its last status envelope */
     size_t bytes;
 };

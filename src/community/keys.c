@@ -34,7 +34,7 @@ void community_key_pair(uint8_t key[32], uint8_t secret[64], const uint8_t seed[
 }
 
 void community_certify(struct wire_certificate *certificate, const uint8_t community_secret[64],
-                       const uint8_t key[32], const char *name, enum wire_role role)
+                       const uint8_t key[32], const char *name, enum wire_role role, uint32_t number)
 {
     uint8_t text[256];
     memset(certificate, 0, sizeof *certificate);
@@ -42,6 +42,7 @@ void community_certify(struct wire_certificate *certificate, const uint8_t commu
     memcpy(certificate->key, key, 32);
     certificate->role = (uint8_t)role;
     certificate->serial = base_realtime_ns();
+    certificate->number = number;
     snprintf(certificate->name, sizeof certificate->name, "%s", name);
     size_t bytes = wire_certificate_signed(text, sizeof text, certificate);
     crypto_sign_detached(certificate->signature, NULL, text, bytes, community_secret);

@@ -64,6 +64,7 @@ void community_roster_hear(struct community_roster *roster, const struct wire_en
     entry->message = copy;
     entry->bytes = bytes;
     entry->seen.role = envelope->sender.role;
+    entry->number = envelope->sender.number;
     entry->seen.heard_ns = envelope->time_ns;
     entry->seen.status = *status;
 }

@@ -172,6 +172,8 @@ static const struct rule {
     {WIRE_TYPE_VACCINE, ANY_STEWARD, true, "vaccine.?"},
     {WIRE_TYPE_MANIFEST, ANY_STEWARD, true, "manifest"},
     {WIRE_TYPE_FAULT, ANY_STEWARD, true, "fault.?"},
+    {WIRE_TYPE_ROSTER, ANY_STEWARD, false, "roster"},
+    {WIRE_TYPE_BID, ANY_MEMBER, false, "bid.?.*"},
 };
 
 static bool subject_fits(const char *pattern, const char *subject, const char *name)

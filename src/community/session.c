@@ -307,6 +307,60 @@ static void on_inbox(void *ctx, const char *subject, const void *data, size_t by
     pthread_mutex_unlock(&s->lock);
 }
 
+/* ---- bidding ------------------------------------------------------------------------------------------- */
+
+static void send_bid(struct community_session *s, const struct wire_bid *bid)
+{
+    uint8_t data[WIRE_BID_ROOM];
+    char subject[WIRE_SUBJECT];
+    size_t bytes = wire_bid_encode(data, sizeof data, bid);
+    snprintf(subject, sizeof subject, "bid.%u.%s", (unsigned)bid->to, s->identity->certificate.name);
+    if (bytes && s->up)
+        send_record(s, WIRE_TYPE_BID, subject, data, bytes);
+}
+
+void community_send_bid(struct community_session *s, const struct wire_bid *bid)
+{
+    pthread_mutex_lock(&s->lock);
+    send_bid(s, bid);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* A bid is from the member that its certificate numbers, or it is refused. */
+static void on_bid(void *ctx, const char *subject, const void *data, size_t bytes)
+{
+    struct community_session *s = ctx;
+    struct wire_envelope envelope;
+    struct wire_bid bid, answer;
+    pthread_mutex_lock(&s->lock);
+    enum wire_verdict verdict =
+        community_open(s->checker, &envelope, subject, data, bytes, base_realtime_ns());
+    if (!verdict)
+        verdict = wire_bid_decode(&bid, envelope.payload, envelope.payload_bytes);
+    if (!verdict && (bid.from != envelope.sender.number || bid.to != s->identity->number))
+        verdict = WIRE_SENDER;
+    if (!verdict && s->callbacks.on_bid && s->callbacks.on_bid(s->callbacks.ctx, &answer, &bid))
+        send_bid(s, &answer);
+    refuse(s, verdict);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_roster(void *ctx, const char *subject, const void *data, size_t bytes)
+{
+    struct community_session *s = ctx;
+    struct wire_envelope envelope;
+    struct wire_roster roster;
+    pthread_mutex_lock(&s->lock);
+    enum wire_verdict verdict =
+        community_open(s->checker, &envelope, subject, data, bytes, base_realtime_ns());
+    if (!verdict)
+        verdict = wire_roster_decode(&roster, envelope.payload, envelope.payload_bytes);
+    if (!verdict && s->callbacks.on_roster)
+        s->callbacks.on_roster(s->callbacks.ctx, &roster);
+    refuse(s, verdict);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void on_change(void *ctx, bool up)
 {
     struct community_session *s = ctx;
@@ -521,7 +575,7 @@ int community_join(struct base_error *error, struct community_session **out,
                    const struct community_identity *identity, const struct community_callbacks *callbacks,
                    struct community_bus *bus, bool ticks)
 {
-    char inbox[WIRE_SUBJECT];
+    char inbox[WIRE_SUBJECT], bids[WIRE_SUBJECT];
     community_crypto_start();
     struct community_session *s = calloc(1, sizeof *s);
     if (!bus)
@@ -542,9 +596,13 @@ int community_join(struct base_error *error, struct community_session **out,
         goto fail;
     load_manifest(s);
     snprintf(inbox, sizeof inbox, "inbox.%s.>", identity->certificate.name);
+    snprintf(bids, sizeof bids, "bid.%u.*", (unsigned)identity->number);
     if (bus->subscribe(bus, error, "vaccine.>", NULL, on_told, s) ||
         bus->subscribe(bus, error, "manifest", NULL, on_told, s) ||
-        bus->subscribe(bus, error, inbox, NULL, on_inbox, s) || bus->start(bus, error, on_change, s))
+        bus->subscribe(bus, error, inbox, NULL, on_inbox, s) ||
+        (callbacks->on_roster && bus->subscribe(bus, error, "roster", NULL, on_roster, s)) ||
+        (callbacks->on_bid && bus->subscribe(bus, error, bids, NULL, on_bid, s)) ||
+        bus->start(bus, error, on_change, s))
         goto fail;
     s->ticks = ticks && !community_thread(&s->ticker, tick_thread, s);
     *out = s;

@@ -139,6 +139,7 @@ void community_steward_tick(struct community_steward *s)
     }
     if (s->up && now - s->told_ns >= (uint64_t)STATUS_MS * 900000)
         tell_status(s, now);
+    community_steward_tell_roster(s, now);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -171,6 +172,8 @@ static void free_steward(struct community_steward *s)
     free(s->faults);
     free(s->members);
     community_names_free(&s->names);
+    free(s->bidders.died);
+    free(s->bidders.alive);
     free(s->manifest);
     community_roster_free(s->roster);
     community_checker_free(s->checker);

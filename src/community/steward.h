@@ -1,5 +1,5 @@
 /* The steward's parts share this and nobody else: steward.c (start, time, end), steward_state.c (what it knows),
-   steward_alert.c, steward_ask.c. Everything is guarded by the steward's lock: functions here are called with it held,
+   steward_alert.c, steward_ask.c, steward_roster.c. Everything is guarded by the steward's lock: functions here are called with it held,
    but for the handlers of the bus. */
 #ifndef COMMUNITY_STEWARD_H
 #define COMMUNITY_STEWARD_H
@@ -44,6 +44,16 @@ struct known_member {
     unsigned sole; /* published vaccines that rest on its word alone */
 };
 
+/* Who bids, by number (steward_roster.c). */
+struct steward_roster {
+    uint64_t manifest; /* sequence of the one that was read */
+    uint64_t first_epoch, epoch_ns;
+    uint32_t members;      /* N; 0: nobody bids */
+    uint8_t *died, *alive; /* by member: as in the record; whether its lease holds */
+    uint64_t epoch, sitting, told_ns;
+    uint8_t version; /* 0: no sitting */
+};
+
 struct community_steward {
     const struct community_identity *identity;
     struct community_steward_policy policy;
@@ -68,6 +78,7 @@ struct community_steward {
     uint8_t *manifest; /* its envelope */
     size_t manifest_bytes;
     uint64_t manifest_sequence;
+    struct steward_roster bidders;
     struct timespec revoked_seen, manifest_seen;
     unsigned revocations;
     uint64_t alerts, started_ns, flushed_ns, told_ns;
@@ -110,6 +121,9 @@ bool community_steward_take_manifest(struct community_steward *s, const struct w
                                      const void *data, size_t bytes);
 /* Reads back what the engine keeps; sets `loaded` when all of it was read. */
 void community_steward_load(struct community_steward *s);
+
+/* Tells who is there to bid, when that has changed, and now and then. */
+void community_steward_tell_roster(struct community_steward *s, uint64_t now_ns);
 
 /* ---- handlers of the bus ------------------------------------------------------------------------------- */
 

@@ -16,7 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SERVE_MS = 100, STATUS_MS = 1000, REPEAT_MS = 1000, CLASSES_MAX = 256, LEAVE_MS = 1000 };
+enum {
+    SERVE_MS = 100,
+    STATUS_MS = 1000,
+    REPEAT_MS = 1000,
+    CLASSES_MAX = 256,
+    LEAVE_MS = 1000,
+    BIDS_MS = 500
+};
 /* How long a starting member waits: for the engine, and for the steward's answer. A program must not wait for either for
    long; one that starts without them is as well off as before it had a community. */
 enum { LINK_WAIT_MS = 600, ANSWER_WAIT_MS = 1500 };
@@ -65,7 +72,9 @@ struct agent {
     unsigned fixed_count, fixed_room;
     struct member__slice *slice; /* NULL: no manifest, or slices are not wanted */
     uint64_t slice_changes_ns;   /* realtime */
-    struct spot strangers[16];   /* builds not in the manifest that were spoken of */
+    uint64_t manifest_sequence;  /* of the slice's manifest */
+    uint64_t next_bids_ns;
+    struct spot strangers[16]; /* builds not in the manifest that were spoken of */
     unsigned stranger_count;
 
     pthread_mutex_t events;
@@ -255,6 +264,85 @@ static void turn_slice(struct agent *agent)
     free(after);
 }
 
+/* ---- bidding for slices -------------------------------------------------------------------------------- */
+
+/* Lets `follow` change the slice, and gives the program's functions the levels that follow. */
+static void change_slice(struct agent *agent, bool (*follow)(struct member__slice *slice, void *argument),
+                         void *argument)
+{
+    unsigned before_count = 0, after_count = 0;
+    struct spot *before = NULL, *after = NULL;
+    pthread_mutex_lock(&agent->table);
+    if (agent->slice) {
+        before = slice_spots(agent->slice, &before_count);
+        if (follow(agent->slice, argument)) {
+            agent->slice_changes_ns = member__slice_changes_at(agent->slice);
+            after = slice_spots(agent->slice, &after_count);
+        } else {
+            before_count = 0;
+        }
+    }
+    pthread_mutex_unlock(&agent->table);
+    apply_all(agent, before, before_count);
+    apply_all(agent, after, after_count);
+    free(before);
+    free(after);
+}
+
+static bool follow_roster(struct member__slice *slice, void *argument)
+{
+    return member__slice_roster(slice, argument, base_realtime_ns());
+}
+
+static void on_roster(void *context, const struct wire_roster *roster)
+{
+    struct agent *agent = context;
+    struct wire_roster own = *roster;
+    pthread_mutex_lock(&agent->table);
+    bool fits = agent->manifest_sequence == roster->manifest;
+    pthread_mutex_unlock(&agent->table);
+    if (fits)
+        change_slice(agent, follow_roster, &own);
+}
+
+struct talk {
+    const struct wire_bid *bid;
+    struct wire_bid *answer;
+    bool answers;
+};
+
+static bool follow_bid(struct member__slice *slice, void *argument)
+{
+    struct talk *talk = argument;
+    return member__slice_bid(slice, &talk->answers, talk->answer, talk->bid);
+}
+
+static bool on_bid(void *context, struct wire_bid *answer, const struct wire_bid *bid)
+{
+    struct talk talk = {.bid = bid, .answer = answer};
+    change_slice(context, follow_bid, &talk);
+    return talk.answers;
+}
+
+/* Says what is to be said at a tick: not under the lock, which the session takes in the other order. */
+static void send_bids(struct agent *agent)
+{
+    uint64_t now = base_monotonic_ns();
+    if (now < agent->next_bids_ns)
+        return;
+    agent->next_bids_ns = now + BIDS_MS * MS;
+    pthread_mutex_lock(&agent->table);
+    const struct wire_bid *bids = NULL;
+    size_t count = agent->slice ? member__slice_bids(&bids, agent->slice) : 0;
+    struct wire_bid *copy = count ? malloc(count * sizeof *copy) : NULL;
+    if (copy)
+        memcpy(copy, bids, count * sizeof *copy);
+    pthread_mutex_unlock(&agent->table);
+    for (size_t i = 0; copy && i < count; i++)
+        community_send_bid(agent->session, &copy[i]);
+    free(copy);
+}
+
 /* ---- what the community says --------------------------------------------------------------------------- */
 
 static void put_vaccine(struct agent *agent, const struct wire_vaccine *vaccine)
@@ -299,7 +387,6 @@ static void on_manifest(void *context, const void *data, size_t bytes, uint64_t 
     struct base_error error;
     struct member__slice *slice = NULL;
     unsigned before_count = 0, after_count = 0, now = 0;
-    (void)sequence;
     if (agent->options->watch == MEMBER_WATCH_SLICE) {
         if (member__slice_make(&error, &slice, data, bytes, agent->options->identity->number)) {
             base_warn("%s; the last slice stays in force", error.text);
@@ -315,6 +402,7 @@ static void on_manifest(void *context, const void *data, size_t bytes, uint64_t 
         struct member__slice *old = agent->slice;
         struct spot *before = slice_spots(old, &before_count);
         agent->slice = slice;
+        agent->manifest_sequence = sequence;
         agent->slice_changes_ns = member__slice_changes_at(slice);
         agent->stranger_count = 0;
         pthread_mutex_unlock(&agent->table);
@@ -439,6 +527,7 @@ static void send_status(struct agent *agent, enum wire_member_state state)
 static void do_periodic(struct agent *agent, enum wire_member_state state)
 {
     turn_slice(agent);
+    send_bids(agent);
     tell_waiting(agent, false);
     if (base_monotonic_ns() >= agent->next_status_ns)
         send_status(agent, state);
@@ -539,7 +628,8 @@ int member_agent_run(struct base_error *error, int *status, const struct member_
         return base_fail(error, BASE_EXIT_FAILURE, "out of memory");
     }
     const struct member_hooks hooks = {.context = agent, .level = choose_level, .fault = on_fault};
-    const struct community_callbacks callbacks = {on_vaccine, on_manifest, on_link, on_receipt, agent};
+    const struct community_callbacks callbacks = {on_vaccine, on_manifest, on_link, on_receipt,
+                                                  agent,      on_roster,   on_bid};
     agent->options = options;
     agent->classes = classes;
     agent->started_ns = base_realtime_ns();

@@ -1,12 +1,16 @@
 /* From a manifest to what one member watches at a moment. The division is the model's, computed by each member alone from
    the same table: equal manifests give equal slices everywhere. */
 #include "member/slice.h"
-#include "model/model.h"
+#include "member/bids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MS 1000000ull
+/* How long a roster holds without a word of the steward, who repeats it every five seconds. */
+#define ROSTER_LEASE (15000 * MS)
+/* A sitting's beginning reaches members at different moments: so long each goes on with what it watched before. */
+#define GRACE (2000 * MS)
 
 /* A stretch of the epoch in which the member watches a function. It may hold several of one function. */
 struct part {
@@ -23,6 +27,12 @@ struct member__slice {
     uint64_t epoch, quantum; /* of the moment last set */
     struct part *parts;      /* by function, then first quantum */
     size_t part_count;
+    struct member__bids *bids; /* NULL: the manifest asks for none */
+    uint64_t roster_ns;        /* when the last roster came, realtime; 0: none holds */
+    uint64_t sitting;
+    struct part *before; /* watched in the sitting before, until `before_ns` */
+    size_t before_count;
+    uint64_t before_ns;
 };
 
 static int by_function(const void *left, const void *right)
@@ -47,27 +57,67 @@ static size_t part_at(const struct member__slice *s, uint32_t function)
     return low;
 }
 
-/* The holdings of this member in the slice's epoch. Returns 0, or -1 when out of memory. */
+/* The manifest as the model's task. Returns 0, or -1 when out of memory. Owns: free relative and tokens. */
+static int make_task(struct model_task *task, double **relative, uint64_t **tokens,
+                     const struct member__slice *s)
+{
+    const struct wire_manifest *m = &s->manifest;
+    size_t n = m->function_count;
+    *relative = calloc(n, sizeof **relative);
+    *tokens = calloc(n, sizeof **tokens);
+    *task = (struct model_task){.functions = n,
+                                .members = m->members,
+                                .quanta = m->quanta,
+                                .seed = m->seed,
+                                .epoch = s->epoch,
+                                .relative = *relative,
+                                .tokens = *tokens};
+    if (!*relative || !*tokens)
+        return -1;
+    for (size_t f = 0; f < n; f++) {
+        (*relative)[f] = (double)s->functions[f].cost;
+        (*tokens)[f] = s->functions[f].tokens;
+    }
+    return 0;
+}
+
+/* Puts what everybody watches in front of the `own` parts to come. Returns room for all, or NULL. */
+static struct part *begin_parts(size_t *count, const struct member__slice *s, size_t own)
+{
+    const uint64_t all = (uint64_t)s->manifest.members * s->manifest.quanta;
+    size_t everyone = 0;
+    for (size_t f = 0; f < s->manifest.function_count; f++)
+        everyone += s->functions[f].tokens == all;
+    struct part *parts = calloc(everyone + own + 1, sizeof *parts);
+    *count = 0;
+    for (uint32_t f = 0; parts && f < s->manifest.function_count; f++)
+        if (s->functions[f].tokens == all)
+            parts[(*count)++] = (struct part){f, 0, s->manifest.quanta};
+    return parts;
+}
+
+static void take_parts(struct member__slice *s, struct part *parts, size_t count)
+{
+    free(s->parts);
+    s->parts = parts;
+    s->part_count = count;
+    qsort(parts, count, sizeof *parts, by_function);
+}
+
+/* The holdings of this member in the slice's epoch, as if all members were there. Returns 0, or -1 when out of memory. */
 static int divide(struct member__slice *s)
 {
     const struct wire_manifest *m = &s->manifest;
-    size_t n = m->function_count, room = n + m->members, made = 0;
-    struct model_task task = {
-        .functions = n, .members = m->members, .quanta = m->quanta, .seed = m->seed, .epoch = s->epoch};
-    double *relative = calloc(n, sizeof *relative), *load = calloc(m->members, sizeof *load);
-    uint64_t *tokens = calloc(n, sizeof *tokens);
-    uint32_t *scratch = calloc(model_scratch_room(&task), sizeof *scratch);
+    size_t room = m->function_count + m->members, made = 0;
+    struct model_task task;
+    double *relative, *load = calloc(m->members, sizeof *load);
+    uint64_t *tokens;
+    uint32_t *scratch = NULL;
     struct model_holding *holdings = NULL;
-    struct part *parts = NULL;
     int status = -1;
-    task.relative = relative;
-    task.tokens = tokens;
-    if (!relative || !load || !tokens || !scratch)
+    if (make_task(&task, &relative, &tokens, s) || !load ||
+        !(scratch = calloc(model_scratch_room(&task), sizeof *scratch)))
         goto out;
-    for (size_t f = 0; f < n; f++) {
-        relative[f] = (double)s->functions[f].cost;
-        tokens[f] = s->functions[f].tokens;
-    }
     const struct model_policy *policy = m->assign == WIRE_MANIFEST_COIN  ? &model_coin
                                         : m->assign == WIRE_MANIFEST_BID ? &model_bid
                                                                          : &model_central;
@@ -82,25 +132,16 @@ static int divide(struct member__slice *s)
             break;
         room = made;
     }
-    size_t own = 0;
-    for (size_t f = 0; f < n; f++)
-        own += tokens[f] == (uint64_t)m->members * m->quanta;
+    size_t own = 0, count;
     for (size_t i = 0; i < made; i++)
         own += holdings[i].member == slice;
-    parts = calloc(own ? own : 1, sizeof *parts);
+    struct part *parts = begin_parts(&count, s, own);
     if (!parts)
         goto out;
-    free(s->parts);
-    s->parts = parts;
-    s->part_count = 0;
-    for (uint32_t f = 0; f < n; f++)
-        if (tokens[f] == (uint64_t)m->members * m->quanta)
-            s->parts[s->part_count++] = (struct part){f, 0, m->quanta};
     for (size_t i = 0; i < made; i++)
         if (holdings[i].member == slice)
-            s->parts[s->part_count++] =
-                (struct part){holdings[i].function, holdings[i].first, holdings[i].quanta};
-    qsort(s->parts, s->part_count, sizeof *s->parts, by_function);
+            parts[count++] = (struct part){holdings[i].function, holdings[i].first, holdings[i].quanta};
+    take_parts(s, parts, count);
     status = 0;
 out:
     free(relative);
@@ -110,6 +151,78 @@ out:
     free(holdings);
     return status;
 }
+
+/* ---- bidding ---- */
+
+/* What the deals say that the member watches now, and for a while what it watched before. */
+static void follow_bids(struct member__slice *s)
+{
+    size_t own = s->before_count, count, at = 0;
+    while (member__bids_next(s->bids, &at))
+        own++;
+    struct part *parts = begin_parts(&count, s, own);
+    const struct model_part *held;
+    if (!parts)
+        return; /* the slice before goes on */
+    for (at = 0; (held = member__bids_next(s->bids, &at));)
+        parts[count++] = (struct part){held->function, held->first, held->quanta};
+    if (s->before_count)
+        memcpy(parts + count, s->before, s->before_count * sizeof *parts);
+    take_parts(s, parts, count + s->before_count);
+}
+
+bool member__slice_roster(struct member__slice *s, const struct wire_roster *roster, uint64_t realtime_ns)
+{
+    struct model_task task;
+    double *relative;
+    uint64_t *tokens;
+    bool changed = false;
+    if (!s->bids)
+        return false;
+    if (make_task(&task, &relative, &tokens, s) == 0) {
+        changed = member__bids_take(s->bids, roster, &task, s->manifest.eps_ppm / 1e6);
+        if (changed || (s->roster_ns && roster->sitting == s->sitting))
+            s->roster_ns = realtime_ns;
+    }
+    free(relative);
+    free(tokens);
+    if (!changed)
+        return false;
+    if (roster->sitting != s->sitting) {
+        free(s->before);
+        s->before = s->parts;
+        s->before_count = s->part_count;
+        s->before_ns = realtime_ns + GRACE;
+        s->parts = NULL;
+        s->part_count = 0;
+        s->sitting = roster->sitting;
+    }
+    s->epoch = roster->epoch;
+    follow_bids(s);
+    return true;
+}
+
+bool member__slice_bid(struct member__slice *s, bool *answers, struct wire_bid *answer,
+                       const struct wire_bid *bid)
+{
+    bool changed = false;
+    *answers = s->bids && s->roster_ns && member__bids_receive(s->bids, &changed, answer, bid);
+    if (changed)
+        follow_bids(s);
+    return changed;
+}
+
+size_t member__slice_bids(const struct wire_bid **bids, struct member__slice *s)
+{
+    return s->bids && s->roster_ns ? member__bids_tick(s->bids, bids) : 0;
+}
+
+bool member__slice_settled(const struct member__slice *s)
+{
+    return s->bids && s->roster_ns && member__bids_done(s->bids);
+}
+
+/* ---- life ---- */
 
 int member__slice_make(struct base_error *error, struct member__slice **slice, const void *data, size_t bytes,
                        uint32_t number)
@@ -135,6 +248,10 @@ int member__slice_make(struct base_error *error, struct member__slice **slice, c
     for (size_t i = 0; wire_manifest_next_function(&s->functions[i], &at, &s->manifest); i++)
         ;
     s->epoch = s->manifest.epoch;
+    /* Who has a number beyond N shares another's slice, and leaves the bidding to it. */
+    if (s->manifest.assign == WIRE_MANIFEST_BID && number < s->manifest.members &&
+        !(s->bids = member__bids_new(number)))
+        goto memory;
     if (divide(s))
         goto memory;
     *slice = s;
@@ -149,9 +266,24 @@ void member__slice_set_time(struct member__slice *s, uint64_t realtime_ns)
     uint64_t quantum = realtime_ns / (s->manifest.quantum_ms * MS);
     uint64_t before = s->epoch;
     s->quantum = quantum;
+    if (s->before_count && realtime_ns >= s->before_ns) {
+        s->before_count = 0;
+        follow_bids(s);
+    }
+    if (s->roster_ns && realtime_ns - s->roster_ns < ROSTER_LEASE)
+        return;
+    bool lapsed = s->roster_ns != 0;
+    if (lapsed) {
+        struct member__bids *fresh = member__bids_new(s->number);
+        if (!fresh)
+            return;
+        member__bids_free(s->bids);
+        s->bids = fresh;
+        s->roster_ns = s->sitting = s->before_count = 0;
+    }
     s->epoch = s->manifest.epoch + quantum / s->manifest.quanta;
     /* Out of memory: the old slice goes on, and the next call tries again. */
-    if (s->epoch != before && divide(s))
+    if ((s->epoch != before || lapsed) && divide(s))
         s->epoch = before;
 }
 
@@ -214,7 +346,10 @@ uint64_t member__slice_changes_at(const struct member__slice *s)
             if (edges[e] > now && edges[e] - now < wait)
                 wait = edges[e] - now;
     }
-    return (s->quantum + wait) * s->manifest.quantum_ms * MS;
+    uint64_t at = (s->quantum + wait) * s->manifest.quantum_ms * MS;
+    if (s->before_count && s->before_ns < at)
+        at = s->before_ns;
+    return s->roster_ns && s->roster_ns + ROSTER_LEASE < at ? s->roster_ns + ROSTER_LEASE : at;
 }
 
 bool member__slice_next(struct member__slice_part *part, uint32_t *at, const struct member__slice *s)
@@ -246,5 +381,7 @@ void member__slice_free(struct member__slice *s)
     free(s->data);
     free(s->functions);
     free(s->parts);
+    free(s->before);
+    member__bids_free(s->bids);
     free(s);
 }

@@ -14,6 +14,18 @@ struct member__slice;
    Returns 0, or -1 with `error` (BASE_EXIT_INPUT): a manifest that is refused. Owns: the caller's, member__slice_free. */
 int member__slice_make(struct base_error *error, struct member__slice **slice, const void *data, size_t bytes,
                        uint32_t number);
+/* Bidding, when the manifest asks for it. Without a roster for ROSTER_LEASE, or before the first, the slice is the table's as
+   if all members were there. Each returns whether what is watched may have changed. */
+bool member__slice_roster(struct member__slice *slice, const struct wire_roster *roster,
+                          uint64_t realtime_ns);
+bool member__slice_bid(struct member__slice *slice, bool *answers, struct wire_bid *answer,
+                       const struct wire_bid *bid);
+/* What is to be said now; call it MODEL_BID_TICKS times a round. Returns the number of messages. Out: *bids, valid until the
+   next call. */
+size_t member__slice_bids(const struct wire_bid **bids, struct member__slice *slice);
+/* Whether it bids, and all its deals are done. */
+bool member__slice_settled(const struct member__slice *slice);
+
 /* Brings the slice to a moment: works out the next epoch's when that has come. Call it before asking. In: realtime. */
 void member__slice_set_time(struct member__slice *slice, uint64_t realtime_ns);
 /* Whether the member watches the function now. */

@@ -20,6 +20,7 @@ static void put_certificate(struct wire_writer *w, const struct wire_certificate
     wire_put(w, WIRE_RECORD_VERSION, 1);
     wire_put(w, c->role, 1);
     wire_put(w, c->serial, 8);
+    wire_put(w, c->number, 4);
     wire_put_bytes(w, c->community, sizeof c->community);
     wire_put_bytes(w, c->key, sizeof c->key);
     wire_put_text(w, c->name);
@@ -33,6 +34,7 @@ static void get_certificate(struct wire_reader *r, struct wire_certificate *c)
         wire_refuse(r, WIRE_VERSION);
     c->role = (uint8_t)wire_get_upto(r, 1, WIRE_ROLE_STEWARD);
     c->serial = wire_get(r, 8);
+    c->number = (uint32_t)wire_get(r, 4);
     wire_get_bytes(r, c->community, sizeof c->community);
     wire_get_bytes(r, c->key, sizeof c->key);
     wire_get_text(r, c->name, sizeof c->name);

@@ -10,7 +10,7 @@
 #include "wire/bytes.h"
 
 #define WIRE_ENVELOPE_MAGIC    0x31455354u /* "TSE1" */
-#define WIRE_CERTIFICATE_MAGIC 0x31435354u /* "TSC1" */
+#define WIRE_CERTIFICATE_MAGIC 0x32435354u /* "TSC2" */
 #define WIRE_RECORD_VERSION    1u
 #define WIRE_KEY_BYTES         32u
 #define WIRE_SIGNATURE_BYTES   64u
@@ -31,6 +31,8 @@ enum wire_type {
     WIRE_TYPE_BUNDLE = 6,
     WIRE_TYPE_RECEIPT = 7,
     WIRE_TYPE_FAULT = 8, /* an alert as the steward accepted it, with its count */
+    WIRE_TYPE_ROSTER = 9,
+    WIRE_TYPE_BID = 10,
     WIRE_TYPE_COUNT
 };
 
@@ -43,6 +45,7 @@ struct wire_certificate {
     uint8_t key[WIRE_KEY_BYTES];
     uint8_t role;    /* enum wire_role */
     uint64_t serial; /* time of issue in ns: tells a member's certificates apart */
+    uint32_t number; /* order of invitation, from 0: which slice a member takes */
     char name[WIRE_MEMBER_NAME];
     uint8_t signature[WIRE_SIGNATURE_BYTES];
 };

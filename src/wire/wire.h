@@ -16,5 +16,6 @@
 #include "wire/status.h"
 #include "wire/talk.h"
 #include "wire/manifest.h"
+#include "wire/bid.h"
 
 #endif

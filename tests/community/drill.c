@@ -117,7 +117,8 @@ int main(int argc, char **argv)
     static struct wire_alert alert;
     struct base_error error;
     struct community_session *session;
-    const struct community_callbacks callbacks = {on_vaccine, on_manifest, on_link, on_receipt, NULL};
+    const struct community_callbacks callbacks = {
+        .on_vaccine = on_vaccine, .on_manifest = on_manifest, .on_link = on_link, .on_receipt = on_receipt};
     char line[256], word[64], kind[64], outcome[64];
     unsigned long offset;
     if (argc < 3 || community_identity_load(&error, &identity, argv[1], argv[2], WIRE_ROLE_MEMBER))

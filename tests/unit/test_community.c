@@ -115,7 +115,8 @@ static struct community_session *join(struct community_hub *hub, const struct co
 {
     struct base_error error;
     struct community_session *session;
-    const struct community_callbacks callbacks = {on_vaccine, on_manifest, NULL, on_receipt, heard};
+    const struct community_callbacks callbacks = {
+        .on_vaccine = on_vaccine, .on_manifest = on_manifest, .on_receipt = on_receipt, .ctx = heard};
     memset(heard, 0, sizeof *heard);
     if (community_join(&error, &session, identity, &callbacks, community_bus_memory(hub), false))
         fail_msg("%s", error.text);

@@ -115,6 +115,8 @@ static union {
     struct wire_receipt receipt;
     struct wire_envelope envelope;
     struct wire_certificate certificate;
+    struct wire_roster roster;
+    struct wire_bid bid;
 } out;
 static char told_by[WIRE_MEMBER_NAME];
 
@@ -155,6 +157,15 @@ static enum wire_verdict decode_certificate(const void *data, size_t bytes)
     return wire_certificate_decode(&out.certificate, data, bytes);
 }
 
+static enum wire_verdict decode_roster(const void *data, size_t bytes)
+{
+    return wire_roster_decode(&out.roster, data, bytes);
+}
+static enum wire_verdict decode_bid(const void *data, size_t bytes)
+{
+    return wire_bid_decode(&out.bid, data, bytes);
+}
+
 /* One good example of each record. */
 struct example {
     const char *name;
@@ -163,7 +174,7 @@ struct example {
     size_t bytes;
 };
 
-enum { EXAMPLES = 9 };
+enum { EXAMPLES = 11 };
 static struct example examples[EXAMPLES];
 
 static int make_examples(void **state)
@@ -184,6 +195,9 @@ static int make_examples(void **state)
                                        .envelopes = envelopes,
                                        .envelopes_bytes = sizeof envelopes};
     const struct wire_receipt receipt = {.alert = {1}, .vaccine = {2}, .verdict = WIRE_DUPLICATE};
+    const struct wire_roster roster = {.manifest = 1, .epoch = 2, .sitting = 3, .version = 2, .members = 5};
+    const uint8_t died[5] = {0, 1, 0, 0, 2};
+    const struct wire_bid bid = {.sitting = 3, .from = 1, .to = 2, .life = 9, .since = 2, .kind = 1};
     (void)state;
     fill_alert(&alert);
     fill_vaccine(&vaccine);
@@ -211,6 +225,10 @@ static int make_examples(void **state)
     e->bytes += WIRE_SIGNATURE_BYTES;
     *++e = (struct example){.name = "certificate", .decode = decode_certificate};
     e->bytes = wire_certificate_encode(e->data, room, &envelope.sender);
+    *++e = (struct example){.name = "roster", .decode = decode_roster};
+    e->bytes = wire_roster_encode(e->data, room, &roster, died);
+    *++e = (struct example){.name = "bid", .decode = decode_bid};
+    e->bytes = wire_bid_encode(e->data, room, &bid);
     return 0;
 }
 
@@ -254,6 +272,32 @@ static void test_round_trip(void **state)
     assert_memory_equal(out.envelope.payload, "payload", 7);
     assert_string_equal(out.envelope.sender.name, "web1");
     assert_int_equal(out.envelope.signed_bytes, examples[7].bytes - WIRE_SIGNATURE_BYTES);
+    uint8_t died[5] = {9, 9, 9, 9, 9};
+    const uint8_t wanted[5] = {0, 1, 0, 0, 2};
+    decode_roster(examples[9].data, examples[9].bytes);
+    assert_true(out.roster.epoch == 2 && out.roster.sitting == 3 && out.roster.members == 5);
+    wire_roster_died(died, &out.roster);
+    assert_memory_equal(died, wanted, sizeof died);
+    decode_bid(examples[10].data, examples[10].bytes);
+    assert_true(out.bid.from == 1 && out.bid.to == 2 && out.bid.life == 9 && out.bid.since == 2 &&
+                out.bid.kind == 1);
+}
+
+/* Somebody is there; the absent stand in order, once, and died in a version that there has been. */
+static void test_roster_range(void **state)
+{
+    struct wire_roster roster = {.epoch = 2, .sitting = 3, .version = 2, .members = 3};
+    const uint8_t nobody[3] = {1, 1, 2}, later[3] = {0, 3, 0}, fine[3] = {0, 1, 1};
+    uint8_t data[128];
+    (void)state;
+    assert_int_equal(decode_roster(data, wire_roster_encode(data, sizeof data, &roster, nobody)), WIRE_RANGE);
+    assert_int_equal(decode_roster(data, wire_roster_encode(data, sizeof data, &roster, later)), WIRE_RANGE);
+    size_t bytes = wire_roster_encode(data, sizeof data, &roster, fine);
+    assert_int_equal(decode_roster(data, bytes), WIRE_OK);
+    data[bytes - 5] = 1; /* the second absent member is the first once more */
+    assert_int_equal(decode_roster(data, bytes), WIRE_RANGE);
+    roster.version = 0;
+    assert_int_equal(wire_roster_encode(data, sizeof data, &roster, fine), 0);
 }
 
 /* Cut anywhere it is refused; so with a byte too many. The copy ends where the record does, for the sanitizers. */
@@ -438,10 +482,11 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_truncated_and_longer),
-        cmocka_unit_test(test_mutated),    cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_largest),    cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_truncated_and_longer),
+        cmocka_unit_test(test_mutated),      cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_largest),      cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_roster_range), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, make_examples, NULL);
 }
