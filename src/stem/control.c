@@ -370,6 +370,11 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
         if (block->target == (int32_t)block_index + 1)
             return true; /* the next thing emitted */
         if (block->target < 0) {
+            if (insn->live &
+                ALL_FLAGS) { /* into the middle of another function: the activation goes on there */
+                emit_direct(e, 0xe9, 0, block->target, insn);
+                return true;
+            }
             stem_guard_leave(e, insn);
             if (emit_library_call(e, insn, bytes))
                 return true;

@@ -40,9 +40,16 @@ static uint32_t before(const struct stem_insn *insn, uint32_t after)
     }
 }
 
-static uint32_t live_at(const struct stem_unit *u, int32_t block)
+/* Beyond the unit. Hand-written code shares endings: a jump into the middle of another function may carry flags along. */
+static uint32_t live_beyond(const struct stem_unit *u, uint32_t offset)
 {
-    return block < 0 ? ALL_REGISTERS : u->insns[u->blocks[block].first].live;
+    bool entry = stem_function_at(u->object, offset) || stem_object_plt_slot(u->object, offset);
+    return entry ? ALL_REGISTERS : ALL_REGISTERS | ALL_FLAGS;
+}
+
+static uint32_t live_at(const struct stem_unit *u, int32_t block, uint32_t offset)
+{
+    return block < 0 ? live_beyond(u, offset) : u->insns[u->blocks[block].first].live;
 }
 
 void stem_liveness(struct stem_unit *u)
@@ -55,15 +62,15 @@ void stem_liveness(struct stem_unit *u)
         for (uint32_t b = u->block_count; b-- > 0;) {
             struct stem_block *block = &u->blocks[b];
             const struct stem_insn *last = &u->insns[block->end - 1];
-            uint32_t live = 0;
+            uint32_t live = 0, behind = last->offset + last->length;
             if (last->kind == INSN_JUMP)
-                live = live_at(u, block->target);
+                live = live_at(u, block->target, last->target);
             else if (last->kind == INSN_BRANCH)
-                live = live_at(u, block->target) | live_at(u, block->next);
+                live = live_at(u, block->target, last->target) | live_at(u, block->next, behind);
             else if (last->kind == INSN_JUMP_INDIRECT)
                 live = at_targets;
             else
-                live = live_at(u, block->next);
+                live = live_at(u, block->next, behind);
             block->live_out = live;
             for (uint32_t i = block->end; i-- > block->first;) {
                 live = before(&u->insns[i], live);

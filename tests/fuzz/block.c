@@ -276,10 +276,10 @@ static void add_tail_call(struct fuzz_block *b)
 {
     unsigned label = b->labels++, how = fuzz_random(5);
     int pointer = fuzz_pick_data(b);
-    struct fuzz_register before[REGISTERS];
     if (how == 3 && pointer < 0)
         how = 0;
-    if (how == 1 || how == 4)
+    bool only_middle = how == 4 && fuzz_random(2);
+    if (how == 1 || (how == 4 && !only_middle))
         fuzz_line(b, "j%s fuzz_%u_helper%u", condition(b), b->number, label);
     switch (how) {
     case 0:
@@ -304,12 +304,16 @@ static void add_tail_call(struct fuzz_block *b)
             fuzz_line(b, ".section .data.rel.local, \"aw\"\n.balign 8\n.quad fuzz_%u_helper%u\n.text",
                       b->number, label);
     }
+    uint32_t undefined = b->undefined;
+    struct fuzz_register before[REGISTERS];
     memcpy(before, b->registers, sizeof before);
     begin_helper(b, label);
     add_items(b, 1 + fuzz_random(3));
     if (how == 4) {
         fuzz_line(b, ".L%u_%u:", b->number, label);
         merge(b, before, FLAGS_ARITHMETIC);
+        if (only_middle) /* with the flags as they were */
+            memcpy(b->registers, before, sizeof before), b->undefined = undefined;
         add_items(b, 1 + fuzz_random(3));
     }
     end_helper(b, label);
