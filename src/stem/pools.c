@@ -51,6 +51,7 @@ struct pool {
     struct pool *next;
     uintptr_t address;
     struct piece *pieces;
+    bool closing; /* its clearing is going on */
 };
 /* One size for both, so that one list of free ones serves. */
 union record {
@@ -126,9 +127,11 @@ static bool add_tail(uintptr_t address, uintptr_t tail)
     union record *fresh;
     if (!pool && (fresh = take_record())) {
         pool = &fresh->pool;
-        *pool = (struct pool){NULL, address, NULL};
+        *pool = (struct pool){NULL, address, NULL, false};
         *at = pool;
     }
+    if (pool && pool->closing)
+        pool = NULL;
     struct piece *piece = pool ? pool->pieces : NULL;
     if (pool && (!piece || piece->count == TAILS)) {
         fresh = take_record();
@@ -261,22 +264,31 @@ static bool allocate(struct stem_call *call, const struct hook *hook)
     return true;
 }
 
-static void reset(uintptr_t address)
+/* Takes the pool out of the lists. With `closing` an empty one stands in its place, to which no tail is added. Returns it. */
+static struct pool *take_pool(uintptr_t address, bool closing)
 {
     if (!enter()) {
         broken = true;
-        return;
+        return NULL;
     }
     struct pool **at = find_pool(address), *pool = *at;
-    if (pool)
+    if (pool && (closing || pool->closing))
         *at = pool->next;
+    else
+        pool = NULL;
+    union record *fresh = closing ? take_record() : NULL;
+    if (fresh) {
+        at = find_pool(address);
+        fresh->pool = (struct pool){*at, address, NULL, true};
+        *at = &fresh->pool;
+    }
     leave();
-    if (!pool)
-        return;
-    for (struct piece *p = pool->pieces; p; p = p->next)
-        for (uint64_t i = 0; i < p->count; i++)
-            open_tail(p->tail[i]);
-    if (!enter())
+    return pool;
+}
+
+static void give_pool(struct pool *pool)
+{
+    if (!pool || !enter())
         return; /* the records are lost, no harm */
     for (struct piece *p = pool->pieces, *next; p; p = next) {
         next = p->next;
@@ -284,6 +296,20 @@ static void reset(uintptr_t address)
     }
     give_record((union record *)pool);
     leave();
+}
+
+/* The pool's own cleanups run inside the function and may take blocks from it still (Apache logs a request so): a tail behind one
+   of these would be left over. */
+static bool reset(struct stem_call *call, uintptr_t address)
+{
+    struct pool *pool = take_pool(address, true);
+    for (struct piece *p = pool ? pool->pieces : NULL; p; p = p->next)
+        for (uint64_t i = 0; i < p->count; i++)
+            open_tail(p->tail[i]);
+    give_pool(pool);
+    call->rax = run(call);
+    give_pool(take_pool(address, false));
+    return true;
 }
 
 /* ---- blocks that are freed one by one: from the heap ---------------------------------------------------------------- */
@@ -346,8 +372,7 @@ static bool enter_pool(struct stem_call *call, const struct hook *hook)
     case WIRE_ALLOCATOR_ALLOC:
         return stem_armed() && allocate(call, hook);
     case WIRE_ALLOCATOR_RESET:
-        reset(call->arg[hook->pool]);
-        return 0;
+        return reset(call, call->arg[hook->pool]);
     case WIRE_ALLOCATOR_HEAP:
         return stem_armed() && take_from_heap(call, call->arg[hook->size]);
     case WIRE_ALLOCATOR_FREE: /* also when no longer armed: what the heap handed out goes back there */

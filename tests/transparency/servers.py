@@ -273,7 +273,7 @@ def apache_layout(mpm):
         loads = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in [f"mpm_{mpm}", *APACHE_MODULES] if (modules / f"mod_{name}.so").exists())
         (folder / "apache.conf").write_text(f"""ServerRoot {folder}\nPidFile {folder}/apache.pid\nListen 127.0.0.1:{port}\nServerName localhost\n{loads}
             {"User www-data" if os.geteuid() == 0 else ""}\n{"Group www-data" if os.geteuid() == 0 else ""}\nDefaultRuntimeDir {folder}\nScriptSock {folder}/cgisock\nErrorLog {folder}/error.log\nLogLevel error
-            DocumentRoot {www}\nTypesConfig /etc/mime.types\nStartServers 2\n{APACHE_SIZES[mpm]}\nMaxRequestWorkers 16\nDirectoryIndex index.html
+            DocumentRoot {www}\nTypesConfig /etc/mime.types\nStartServers 2\n{APACHE_SIZES[mpm]}\nMaxRequestWorkers 16\nGracefulShutdownTimeout 10\nDirectoryIndex index.html
             <Directory {www}>\nOptions +Indexes +Includes +MultiViews +ExecCGI\nAllowOverride None\nRequire all granted\n</Directory>\nScriptAlias /cgi/ {www}/cgi/\nAddOutputFilter INCLUDES .shtml
             AddType text/html .shtml\nAddLanguage en .en\nAddLanguage de .de\nAddOutputFilterByType DEFLATE text/plain\nFileETag MTime Size\nIndexOptions FancyIndexing IgnoreCase\nServerTokens Prod
             RewriteEngine on\nRewriteRule ^/old/(.*)$ /text.txt?was=$1 [R=302,L]\nRewriteCond %{{QUERY_STRING}} kind=([a-z]+)\nRewriteRule ^/map$ /list/%1 [L]
@@ -475,7 +475,8 @@ def python_drive(port, folder):
 SERVERS = [
     Server("redis", "redis-server", redis_layout, redis_drive, pid_file="redis.pid"),
     Server("nginx", "nginx", nginx_layout, nginx_drive, pid_file="nginx.pid", stop=signal.SIGQUIT),
-    Server("apache-event", "apache2", apache_layout("event"), apache_drive, pid_file="apache.pid"),
+    # Stopped gracefully: at a hasty end its main thread closes the workers' sockets without asking whether they are still there.
+    Server("apache-event", "apache2", apache_layout("event"), apache_drive, pid_file="apache.pid", stop=signal.SIGWINCH),
     Server("apache-prefork", "apache2", apache_layout("prefork"), apache_drive, pid_file="apache.pid"),
     Server("memcached", "memcached", memcached_layout, memcached_drive, pid_file="memcached.pid"),
     Server("named", "named", named_layout, named_drive, pid_file="named.pid"),
