@@ -308,6 +308,7 @@ static void add_tail_call(struct fuzz_block *b)
     struct fuzz_register before[REGISTERS];
     memcpy(before, b->registers, sizeof before);
     begin_helper(b, label);
+    fuzz_line(b, "nop"); /* the middle is not the start, where flags are nobody's */
     add_items(b, 1 + fuzz_random(3));
     if (how == 4) {
         fuzz_line(b, ".L%u_%u:", b->number, label);
