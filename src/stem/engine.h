@@ -357,6 +357,7 @@ struct stem_site {
     uint32_t map; /* index of its instruction in the translation's map */
     struct stem_mem mem;
     uint8_t string_op, string_bytes, string_rep;
+    uint8_t probation; /* probation.c: how often it was let go */
 };
 struct stem_translation {
     struct stem_object *object;

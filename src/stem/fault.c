@@ -3,26 +3,15 @@
    report  the fault is recorded on the control page, the program goes on
    stop    recorded, the process ends
    heal    the activation in which it happened is undone and returns an error to its caller (rescue.c) */
+#include "stem/fault.h"
 #include "stem/pools.h"
+#include "stem/probation.h"
 #include "stem/rescue.h"
 #include "stem/sys.h"
 
 int stem_slow_check(struct stem_context *context);
 int stem_slow_string(struct stem_context *context);
 int stem_slow_return(struct stem_context *context);
-
-struct fault {
-    enum core_fault_kind kind;
-    enum core_detector detector;
-    unsigned is_write;
-    uintptr_t address;
-    size_t bytes;
-    int signal;
-    const char *intrinsic;
-    struct stem_frame frame; /* where it happened; reg[16] an application or cache address */
-    bool exact;              /* pc is the instruction itself, not a return address */
-    unsigned pending;        /* log entries not yet published there */
-};
 
 /* ---- where did it happen ----------------------------------------------------------------------------------- */
 
@@ -45,187 +34,6 @@ static void context_of_frame(struct stem_context *c, const struct stem_frame *fr
     c->rip = frame->reg[DWARF_RA];
 }
 
-struct stem_function *stem_function_of(uintptr_t application_pc)
-{
-    struct stem_object *o = stem_object_of(application_pc);
-    if (!o)
-        return NULL;
-    uint32_t offset = (uint32_t)(application_pc - o->base);
-    for (uint32_t i = 0; i < o->fragment_count; i++)
-        if (offset - o->fragments[i].offset < o->fragments[i].bytes)
-            return o->fragments[i].function;
-    return stem_function_containing(o, offset);
-}
-
-struct stem_function *stem_function_of_frame(const struct stem_frame *frame, bool exact)
-{
-    struct stem_translation *t = stem_translation_of(exact ? frame->reg[DWARF_RA] : frame->reg[DWARF_RA] - 1);
-    if (t)
-        return t->function;
-    return stem_function_of(frame->reg[DWARF_RA] - (exact ? 0 : 1));
-}
-
-/* ---- the record ---------------------------------------------------------------------------------------------- */
-
-static struct wire_frame wire_frame(uintptr_t pc)
-{
-    struct stem_object *o = stem_object_of(pc);
-    if (!o || o->page_index == WIRE_NO_OBJECT)
-        return (struct wire_frame){WIRE_NO_OBJECT, 0, pc};
-    return (struct wire_frame){o->page_index, 0, pc - o->base};
-}
-
-static uint64_t clock_ns(long clock)
-{
-    int64_t t[2] = {0, 0};
-    sys_call2(SYS_clock_gettime, clock, t);
-    return (uint64_t)t[0] * 1000000000u + (uint64_t)t[1];
-}
-
-static struct wire_fault *take_slot(void)
-{
-    for (unsigned i = 0; i < WIRE_FAULTS_MAX; i++) {
-        uint32_t free = WIRE_FAULT_FREE;
-        struct wire_fault *w = &stem_control->faults[i];
-        if (__atomic_compare_exchange_n(&w->state, &free, WIRE_FAULT_FILLING, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return w;
-    }
-    return NULL;
-}
-
-/* The supervisor empties slots as they fill; a burst waits for it a little rather than lose records. */
-static struct wire_fault *claim(void)
-{
-    enum { TRIES = 50 };
-    struct {
-        int64_t s, ns;
-    } pause = {0, 1000000};
-    uint64_t sequence = __atomic_add_fetch(&stem_control->fault_count, 1, __ATOMIC_RELAXED);
-    struct wire_fault *w = take_slot();
-    for (unsigned i = 0; !w && i < TRIES && stem_control->supervisor_pid; i++) {
-        sys_call2(SYS_nanosleep, &pause, 0);
-        w = take_slot();
-    }
-    if (w)
-        w->sequence = sequence;
-    else
-        stem_count(CORE_COUNTER_FAULT_SLOTS_FULL, 1);
-    return w;
-}
-
-static void describe_variable(struct wire_fault *w, uintptr_t address)
-{
-    uintptr_t start;
-    size_t bytes;
-    if (!stem_global_describe(&start, &bytes, address))
-        return;
-    int64_t at = (int64_t)(address - start);
-    w->object_start = start;
-    w->object_bytes = bytes;
-    w->distance = at >= (int64_t)bytes ? at - (int64_t)bytes : at;
-}
-
-static void describe_object(struct wire_fault *w, const struct fault *f)
-{
-    static struct stem_heap_block block; /* large; faults are rare and a torn report is no harm */
-    w->region = WIRE_REGION_UNKNOWN;
-    w->distance = 0;
-    w->object_bytes = w->object_start = 0;
-    w->alloc_frames = w->free_frames = 0;
-    uint64_t rsp = f->frame.reg[DWARF_RSP];
-    if (stem_pool_describe(&block, f->address) || stem_heap_describe(&block, f->address)) {
-        w->region = block.state == STEM_HEAP_FREED ? WIRE_REGION_HEAP_FREED : WIRE_REGION_HEAP_LIVE;
-        w->object_start = block.start;
-        w->object_bytes = block.bytes;
-        int64_t at = (int64_t)(f->address - block.start);
-        w->distance = at >= (int64_t)block.bytes ? at - (int64_t)block.bytes : at;
-        w->alloc_frames = block.alloc_frames;
-        w->free_frames = block.free_frames;
-        for (unsigned i = 0; i < block.alloc_frames && i < WIRE_HEAP_FRAMES_MAX; i++)
-            w->alloc_stack[i] = wire_frame(block.alloc_stack[i]);
-        for (unsigned i = 0; i < block.free_frames && i < WIRE_HEAP_FRAMES_MAX; i++)
-            w->free_stack[i] = wire_frame(block.free_stack[i]);
-    } else if (f->address > rsp - (1 << 20) && f->address < rsp + (8 << 20)) {
-        w->region = WIRE_REGION_STACK;
-    } else if (stem_object_of(f->address)) {
-        w->region = WIRE_REGION_GLOBAL;
-        describe_variable(w, f->address);
-    }
-}
-
-static void walk(struct wire_fault *w, const struct fault *f)
-{
-    struct stem_frame frame = f->frame;
-    uintptr_t cfa;
-    bool exact = f->exact;
-    w->stack_frames = 0;
-    while (w->stack_frames < WIRE_FRAMES_MAX && frame.reg[DWARF_RA]) {
-        w->stack[w->stack_frames++] = wire_frame(stem_application_pc(frame.reg[DWARF_RA], exact));
-        if (!stem_frame_step(&frame, &cfa, exact))
-            break;
-        exact = false;
-    }
-}
-
-static struct wire_fault *record(const struct fault *f)
-{
-    struct wire_fault *w = claim();
-    stem_count(CORE_COUNTER_FAULTS, 1);
-    if (!w)
-        return NULL;
-    struct stem_function *function = stem_function_of_frame(&f->frame, f->exact);
-    w->kind = f->kind;
-    w->outcome = CORE_OUTCOME_REPORTED;
-    w->detector = f->detector;
-    w->time_ns = clock_ns(0);
-    w->detected_ns = clock_ns(1);
-    w->pid = (int32_t)sys_call0(SYS_getpid);
-    w->tid = (int32_t)sys_call0(SYS_gettid);
-    w->signal = f->signal;
-    w->is_write = f->is_write;
-    w->address = f->address;
-    w->bytes = f->bytes;
-    w->not_undone = 0;
-    w->function = function ? function->index : WIRE_NO_FUNCTION;
-    w->rescue = WIRE_NO_FUNCTION;
-    w->returned = 0;
-    w->is_crash = 0;
-    w->stack_copy_bytes = 0;
-    unsigned n = 0;
-    for (; f->intrinsic && f->intrinsic[n] && n + 1 < sizeof w->intrinsic; n++)
-        w->intrinsic[n] = f->intrinsic[n];
-    w->intrinsic[n] = 0;
-    describe_object(w, f);
-    walk(w, f);
-    return w;
-}
-
-static void publish(struct wire_fault *w, enum core_outcome outcome)
-{
-    if (!w)
-        return;
-    w->outcome = outcome;
-    __atomic_store_n(&w->state, WIRE_FAULT_READY, __ATOMIC_RELEASE);
-    __atomic_fetch_add(&stem_control->doorbell, 1, __ATOMIC_RELEASE);
-    sys_call3(SYS_futex, &stem_control->doorbell, 1 /* FUTEX_WAKE */, 1);
-}
-
-/* A process about to end gives the supervisor a bounded time to copy its record. */
-static void await_taken(struct wire_fault *w)
-{
-    struct {
-        int64_t s, ns;
-    } step = {0, 10000000};
-    if (!w || !stem_control->supervisor_pid)
-        return;
-    for (uint32_t waited = 0; waited < stem_control->config.crash_ms; waited += 10) {
-        if (__atomic_load_n(&w->state, __ATOMIC_ACQUIRE) != WIRE_FAULT_READY)
-            return;
-        sys_call4(SYS_futex, &w->state, 0 /* FUTEX_WAIT */, WIRE_FAULT_READY, &step);
-    }
-}
-
 /* ---- raising ------------------------------------------------------------------------------------------------------- */
 
 void stem_fault_frame(struct stem_frame *frame, const struct stem_context *context)
@@ -235,29 +43,30 @@ void stem_fault_frame(struct stem_frame *frame, const struct stem_context *conte
 
 static void stop(struct wire_fault *w)
 {
-    publish(w, CORE_OUTCOME_STOPPED);
-    await_taken(w);
+    stem_fault_publish(w, CORE_OUTCOME_STOPPED);
+    stem_fault_await_taken(w);
     sys_call1(SYS_exit_group, stem_control->config.stop_status);
     __builtin_unreachable();
 }
 
 /* Reports what needs no undoing. */
-static void note(const struct fault *f)
+static void note(const struct stem_fault *f, enum core_outcome outcome)
 {
-    struct wire_fault *w = record(f);
+    struct wire_fault *w = stem_fault_record(f);
     if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
         stop(w);
-    publish(w, CORE_OUTCOME_REPORTED);
+    stem_fault_publish(w, outcome);
 }
 
 /* Returns true when `frame` and `returned` say where to go on instead. */
-static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fault *f, bool can_go_on)
+static bool raise(struct stem_frame *frame, uint64_t *returned, const struct stem_fault *f, bool can_go_on)
 {
-    struct wire_fault *w = record(f);
+    struct wire_fault *w = stem_fault_record(f);
     if (stem_control->config.on_fault == WIRE_ON_FAULT_STOP)
         stop(w);
     if (stem_control->config.on_fault == WIRE_ON_FAULT_HEAL) {
         uint32_t not_undone = 0;
+        stem_probation_convict(&f->frame, f->exact);
         struct stem_function *function =
             stem_rescue(frame, returned, &not_undone, &f->frame, f->exact, f->pending);
         if (function) {
@@ -266,13 +75,13 @@ static bool raise(struct stem_frame *frame, uint64_t *returned, const struct fau
                 w->returned = *returned;
                 w->not_undone = not_undone;
             }
-            publish(w, CORE_OUTCOME_UNDONE);
+            stem_fault_publish(w, CORE_OUTCOME_UNDONE);
             return true;
         }
     }
-    publish(w, can_go_on ? CORE_OUTCOME_REPORTED : CORE_OUTCOME_CRASHED);
+    stem_fault_publish(w, can_go_on ? CORE_OUTCOME_REPORTED : CORE_OUTCOME_CRASHED);
     if (!can_go_on)
-        await_taken(w);
+        stem_fault_await_taken(w);
     return false;
 }
 
@@ -344,6 +153,24 @@ static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
     return true;
 }
 
+/* Whether a read on probation is let go this time. */
+static bool let_go(const struct stem_fault *f, const struct stem_site *site)
+{
+    switch (stem_probation_judge(site, &f->frame)) {
+    case STEM_VERDICT_REPORT:
+        note(f, CORE_OUTCOME_REPORTED);
+        return true;
+    case STEM_VERDICT_DEMOTE:
+        note(f, CORE_OUTCOME_DEMOTED);
+        return true;
+    case STEM_VERDICT_IGNORE:
+        stem_count(CORE_COUNTER_DEMOTED_READS, 1);
+        return true;
+    default:
+        return false;
+    }
+}
+
 int stem_check_access(struct stem_context *context, const struct stem_site *site, uintptr_t address,
                       size_t bytes, bool is_write)
 {
@@ -364,11 +191,11 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     if (!is_write && bytes == 8 && bad == address && !stem_shadow_is_own(bad) &&
         stem_poison_is_frame(stem_shadow_base[bad >> 3]))
         return 0;
-    struct fault f = {.detector = CORE_DETECTOR_CHECK,
-                      .is_write = is_write,
-                      .bytes = bytes,
-                      .exact = true,
-                      .pending = site->translation->map[site->map].pending};
+    struct stem_fault f = {.detector = CORE_DETECTOR_CHECK,
+                           .is_write = is_write,
+                           .bytes = bytes,
+                           .exact = true,
+                           .pending = site->translation->map[site->map].pending};
     frame_of_context(&f.frame, context, context->rip - 1);
     while (is_stale(bad, &f.frame, true)) {
         bad = stem_shadow_find_bad(address, bytes);
@@ -377,6 +204,9 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     }
     f.address = bad;
     f.kind = stem_fault_classify(bad);
+    if (stem_control->config.on_fault == WIRE_ON_FAULT_HEAL && !site->string_bytes &&
+        stem_probation_applies(address, bytes, bad, is_write) && let_go(&f, site))
+        return 0;
     struct stem_frame frame;
     uint64_t returned;
     if (!raise(&frame, &returned, &f, true))
@@ -427,11 +257,11 @@ int stem_slow_return(struct stem_context *context)
     uint64_t target = *(const uint64_t *)slot, returned;
     if (!stem_guard_is_changed(slot, target))
         return 0;
-    struct fault f = {.kind = CORE_FAULT_RETURN_ADDRESS,
-                      .detector = CORE_DETECTOR_CHECK,
-                      .is_write = 2,
-                      .address = slot,
-                      .exact = true};
+    struct stem_fault f = {.kind = CORE_FAULT_RETURN_ADDRESS,
+                           .detector = CORE_DETECTOR_CHECK,
+                           .is_write = 2,
+                           .address = slot,
+                           .exact = true};
     struct stem_frame frame;
     frame_of_context(&f.frame, context, context->rip - 1);
     bool leads_to_code = stem_object_of(target) || stem_object_of_cache(target);
@@ -448,7 +278,7 @@ int stem_slow_return(struct stem_context *context)
 /* A function that ends with a jump to a library function has given its frame up, and the return address is its caller's. It is to
    blame all the same, and no frame of another: the jump has left its number. It is this call's when what stands before the
    return address is no call of the library function itself. */
-static void find_tail_jump(struct fault *f, const struct stem_call *call)
+static void find_tail_jump(struct stem_fault *f, const struct stem_call *call)
 {
     const struct stem_translation *caller = stem_translation_of(call->return_pc - 1);
     const struct stem_map_entry *m = caller ? stem_map_find(caller, call->return_pc - 1) : NULL;
@@ -462,7 +292,7 @@ static void find_tail_jump(struct fault *f, const struct stem_call *call)
     f->exact = true;
 }
 
-static void fault_of_call(struct fault *f, const struct stem_call *call, const char *function)
+static void fault_of_call(struct stem_fault *f, const struct stem_call *call, const char *function)
 {
     f->intrinsic = function;
     f->exact = false;
@@ -477,7 +307,7 @@ static void fault_of_call(struct fault *f, const struct stem_call *call, const c
     find_tail_jump(f, call);
 }
 
-static void raise_from_call(struct fault *f, bool can_go_on)
+static void raise_from_call(struct stem_fault *f, bool can_go_on)
 {
     struct stem_frame frame;
     struct stem_context context;
@@ -494,16 +324,16 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
 {
     bool is_mismatch = kind == CORE_FAULT_MISMATCHED_FREE;
     bool is_free = kind == CORE_FAULT_DOUBLE_FREE || kind == CORE_FAULT_INVALID_FREE || is_mismatch;
-    struct fault f = {.kind = kind,
-                      .detector = is_free ? CORE_DETECTOR_ALLOCATOR : CORE_DETECTOR_INTRINSIC,
-                      .is_write = is_free ? 2 : is_write,
-                      .address = bad,
-                      .bytes = bytes};
+    struct stem_fault f = {.kind = kind,
+                           .detector = is_free ? CORE_DETECTOR_ALLOCATOR : CORE_DETECTOR_INTRINSIC,
+                           .is_write = is_free ? 2 : is_write,
+                           .address = bad,
+                           .bytes = bytes};
     fault_of_call(&f, call, function);
     if (stem_shadow_base && is_stale(bad, &f.frame, f.exact))
         return;
     if (is_mismatch) { /* harmless here: the block is what it should be, and the free is done */
-        note(&f);
+        note(&f, CORE_OUTCOME_REPORTED);
         return;
     }
     raise_from_call(&f, true);
@@ -511,10 +341,10 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
 
 void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function)
 {
-    struct fault f = {.kind = kind,
-                      .detector =
-                          kind == CORE_FAULT_STACK_SMASH ? CORE_DETECTOR_CANARY : CORE_DETECTOR_INTRINSIC,
-                      .is_write = kind == CORE_FAULT_STACK_SMASH ? 1 : 2};
+    struct stem_fault f = {.kind = kind,
+                           .detector = kind == CORE_FAULT_STACK_SMASH ? CORE_DETECTOR_CANARY
+                                                                      : CORE_DETECTOR_INTRINSIC,
+                           .is_write = kind == CORE_FAULT_STACK_SMASH ? 1 : 2};
     fault_of_call(&f, call, function);
     raise_from_call(&f, false);
     stem_thread.crash_reported = 1;
@@ -522,10 +352,11 @@ void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const c
 
 void stem_fault_free(enum core_fault_kind kind, uintptr_t pointer, uintptr_t return_pc, uintptr_t slot)
 {
-    struct fault f = {.kind = kind, .detector = CORE_DETECTOR_ALLOCATOR, .is_write = 2, .address = pointer};
+    struct stem_fault f = {
+        .kind = kind, .detector = CORE_DETECTOR_ALLOCATOR, .is_write = 2, .address = pointer};
     f.frame.reg[DWARF_RSP] = slot + 8;
     f.frame.reg[DWARF_RA] = return_pc;
-    note(&f); /* the bad free itself is ignored: nothing to undo */
+    note(&f, CORE_OUTCOME_REPORTED); /* the bad free itself is ignored: nothing to undo */
 }
 
 /* ---- from traps ------------------------------------------------------------------------------------------------------ */
@@ -581,12 +412,12 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
                      unsigned is_write)
 {
     uintptr_t pc = frame->reg[DWARF_RA];
-    struct fault f = {.detector = CORE_DETECTOR_SIGNAL,
-                      .is_write = is_write,
-                      .address = address,
-                      .signal = signal,
-                      .frame = *frame,
-                      .exact = true};
+    struct stem_fault f = {.detector = CORE_DETECTOR_SIGNAL,
+                           .is_write = is_write,
+                           .address = address,
+                           .signal = signal,
+                           .frame = *frame,
+                           .exact = true};
     f.kind = kind_of_trap(signal, code, address, frame);
     struct stem_call *call = (struct stem_call *)stem_thread.call;
     struct stem_translation *t = stem_translation_of(pc);
@@ -622,16 +453,16 @@ bool stem_fault_trap(struct stem_frame *frame, uint64_t *returned, int signal, i
 void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uintptr_t address,
                       unsigned is_write)
 {
-    struct fault f = {.detector = CORE_DETECTOR_SIGNAL,
-                      .is_write = is_write,
-                      .address = address,
-                      .signal = signal,
-                      .frame = *frame,
-                      .exact = true};
+    struct stem_fault f = {.detector = CORE_DETECTOR_SIGNAL,
+                           .is_write = is_write,
+                           .address = address,
+                           .signal = signal,
+                           .frame = *frame,
+                           .exact = true};
     f.kind = kind_of_trap(signal, code, address, frame);
     if (stem_thread.crash_reported)
         return;
-    struct wire_fault *w = record(&f);
+    struct wire_fault *w = stem_fault_record(&f);
     if (!w)
         return;
     w->is_crash = 1;
@@ -658,6 +489,6 @@ void stem_fault_crash(const struct stem_frame *frame, int signal, int code, uint
     }
     w->stack_copy_base = from;
     w->stack_copy_bytes = copied;
-    publish(w, CORE_OUTCOME_CRASHED);
-    await_taken(w);
+    stem_fault_publish(w, CORE_OUTCOME_CRASHED);
+    stem_fault_await_taken(w);
 }

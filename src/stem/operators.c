@@ -44,7 +44,7 @@ bool stem_family_differs(uintptr_t p, size_t bytes, enum stem_family family)
 /* Under these names they cannot be anybody else's. */
 #define OWN(result, name, parameters)                                                                        \
     EXPORT result name parameters;                                                                           \
-    result own##name parameters __attribute__((alias(#name), visibility("hidden")));
+    result stem_own##name parameters __attribute__((alias(#name), visibility("hidden")));
 OWN(void *, _Znwm, (size_t bytes))
 OWN(void *, _Znam, (size_t bytes))
 OWN(void, _ZdlPv, (void *p))
@@ -59,9 +59,9 @@ static bool all_ours(void)
     static const struct {
         const char *name;
         uintptr_t own;
-    } operators[] = {{"_Znwm", (uintptr_t)own_Znwm},     {"_Znam", (uintptr_t)own_Znam},
-                     {"_ZdlPv", (uintptr_t)own_ZdlPv},   {"_ZdaPv", (uintptr_t)own_ZdaPv},
-                     {"_ZdlPvm", (uintptr_t)own_ZdlPvm}, {"_ZdaPvm", (uintptr_t)own_ZdaPvm}};
+    } operators[] = {{"_Znwm", (uintptr_t)stem_own_Znwm},     {"_Znam", (uintptr_t)stem_own_Znam},
+                     {"_ZdlPv", (uintptr_t)stem_own_ZdlPv},   {"_ZdaPv", (uintptr_t)stem_own_ZdaPv},
+                     {"_ZdlPvm", (uintptr_t)stem_own_ZdlPvm}, {"_ZdaPvm", (uintptr_t)stem_own_ZdaPvm}};
     int now = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (now)
         return now == 1;

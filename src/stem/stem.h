@@ -85,6 +85,9 @@ struct stem_thread {
     uint64_t counts;     /* generated code: the thread's area of counters, from the gs base */
     uint64_t sampled_ns; /* CPU time of the thread at its last sample */
     struct stem_rescued rescued;
+    uint64_t
+        probation_slot; /* of the activation in which a read was let go last (probation.c), and its site's number + 1 */
+    uint32_t probation_site;
 };
 extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
 
