@@ -262,17 +262,19 @@ static bool may_restore(uintptr_t address, size_t bytes)
     return !bad || (!stem_shadow_is_own(bad) && stem_poison_is_frame(stem_shadow_base[bad >> 3]));
 }
 
-/* Stack below the faulting instruction: frames of callees that have returned, and now of the code that undoes. */
+/* Stack below the faulting instruction and its red zone, where registers just restored still stand: frames of callees that have returned,
+   and now of the code that undoes. */
 struct dead_stack {
     uintptr_t low, high;
 };
 
 static struct dead_stack dead_stack_below(uintptr_t sp)
 {
-    enum { OURS_MAX = 1 << 20, DEEPER = 1 << 14 };
+    enum { OURS_MAX = 1 << 20, DEEPER = 1 << 14, RED_ZONE = 128 };
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     /* A signal handler may run on another stack: then nothing of ours lies on this one. */
-    return sp - here < OURS_MAX ? (struct dead_stack){here - DEEPER, sp} : (struct dead_stack){0, 0};
+    return sp - here < OURS_MAX && sp - here > RED_ZONE ? (struct dead_stack){here - DEEPER, sp - RED_ZONE}
+                                                        : (struct dead_stack){0, 0};
 }
 
 static void restore(uintptr_t address, const void *old, size_t bytes, struct dead_stack dead)
