@@ -4,7 +4,8 @@
    the control page: of the frame that an address lies in, found by walking outward from the call, all variables that lie at a
    fixed place. Compilers let variables, and temporaries without a name, share one place when they are not alive together; whatever
    shares it begins where it begins. So the end of one named variable proves nothing, but the beginning of the next does: an access
-   that starts inside the one and reaches the other has left its object, whichever that was. Where nothing shares, the end is enough. */
+   that starts inside the one and reaches the other has left its object, whichever that was. Where nothing shares, the end is enough.
+   Room that a function takes from its stack as it goes is in no table; what begins in it must not reach the variables above. */
 #include "stem/engine.h"
 #include "stem/intrinsics_private.h"
 
@@ -32,6 +33,18 @@ static uint32_t first_of(const struct wire_local *local, uint32_t count, uint32_
     return low;
 }
 
+/* Whether the function takes room from its stack as it goes (alloca, arrays of variable length): sub %reg, %rsp by gcc,
+   mov %reg, %rsp by clang; mov %rbp, %rsp only ends a frame. */
+static bool takes_room(const struct stem_object *o, const struct stem_function *function)
+{
+    const uint8_t *code = (const uint8_t *)(o->base + function->offset);
+    for (uint32_t i = 0; i + 3 <= function->bytes; i++)
+        if ((code[i] & 0xfb) == 0x48 && (code[i + 2] & 0xc7) == 0xc4 &&
+            (code[i + 1] == 0x29 || (code[i + 1] == 0x89 && !(code[i] == 0x48 && code[i + 2] == 0xec))))
+            return true;
+    return false;
+}
+
 static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, size_t bytes)
 {
     struct stem_frame_place frame;
@@ -50,15 +63,21 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
     if (!function)
         return 0;
     const struct wire_local *local = &stem_control->locals[first];
+    uintptr_t lowest = 0;
     bool is_alone = false;
     uint32_t from = first_of(local, count, function->index);
     for (uint32_t i = from; i < count && local[i].function == function->index; i++) {
         uintptr_t start = place_of(&local[i], &frame);
+        if (start < frame.cfa && (!lowest || start < lowest))
+            lowest = start;
         if (address >= start && address - start < local[i].bytes && start + local[i].bytes > end) {
             end = start + local[i].bytes;
             is_alone = local[i].is_alone;
         }
     }
+    /* Such room lies below all variables, and reaches none. */
+    if (address < lowest)
+        return lowest - address < bytes && takes_room(o, function) ? lowest : 0;
     if (!end || end - address >= bytes)
         return 0;
     if (is_alone)

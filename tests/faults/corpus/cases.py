@@ -614,6 +614,18 @@ def stack_cases():
             size_t n = hide((size_t)(bad ? 36 : 32));
             {call}
             use(room[0]);""", flags=(*NO_PROTECTOR, "-g"))
+    # Out of room that is taken from the stack as the function goes, into an array.
+    for name, call in {"memcpy": "memcpy(p, letters(), n);", "strcpy": "strcpy(p, text(n - 1));", "memset": "memset(p, 1, n);",
+                       "snprintf": 'snprintf(p, n, "%s", text(n));', "read": "int fd = feed(300); use(read(fd, p, n)); close(fd);"}.items():
+        for how, take in {"alloca": "char *p = hide((char *)__builtin_alloca(hide((size_t)40)));",
+                          "variable": "char variable[hide((size_t)40)]; char *p = hide((char *)variable);"}.items():
+            yield Case(f"stack-{how}-{name}", "stack array into neighbour", SMASH, "write", f"""
+                char above[64] = {{0}};
+                use(hide((char *)above));
+                {take}
+                size_t n = hide((size_t)(bad ? 80 : 40));
+                {call}
+                use(p[0]);""", flags=NO_PROTECTOR)
     for name, at in (("1", 32), ("7", 40)):
         yield Case(f"stack-neighbour-read-{name}", "stack array into neighbour", SMASH, "read", f"""
             char above[64] = {{0}}, room[32] = {{0}};
