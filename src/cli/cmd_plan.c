@@ -13,7 +13,7 @@
 static bool json, by_distance, measured_only;
 static const char *output, *risk, *inputs, *program, *objects, *explain, *constants_path, *picture;
 static int assign, policy;
-static int64_t members, unit, distance, quanta, quantum_ms, seed, epoch, top;
+static int64_t members, unit, distance, quanta, quantum_ms, seed, epoch, epochs, top;
 static double slice, budget, alpha, cold, eps;
 
 /* Default of alpha by policy (model.md): flat 10, exp 2. */
@@ -51,6 +51,8 @@ static const struct base_option options[] = {
     BASE_INTEGER("quantum", 0, "MS", &quantum_ms, "0", 0, 86400000,
                  "how long a quantum lasts, milliseconds (0: an epoch takes an hour)"),
     BASE_INTEGER("epoch", 0, "E", &epoch, "0", 0, 1e15, "which epoch's slices to show; they rotate"),
+    BASE_INTEGER("epochs", 0, "E", &epochs, "0", 0, 10000,
+                 "show what rotation over E epochs does to loads and watchers, and no slices"),
     BASE_INTEGER("seed", 0, "S", &seed, "1", 0, 1e15, "start of the random sequences of coin and bid"),
     BASE_TEXT("objects", 0, "LIST", &objects, NULL,
               "comma-separated file name patterns of the objects to divide instead of the program's own"),
@@ -420,6 +422,65 @@ static int draw(struct base_error *error, const struct plan *plan)
     return result;
 }
 
+/* Rotation as a table, as JSON, and as a picture. */
+static int show_rotation(struct base_error *error, const struct profile *profile,
+                         const struct plan_options *how)
+{
+    static const struct report_column columns[] = {{"epoch", true, 0},
+                                                   {"loads within %", true, -3},
+                                                   {"sums so far within %", true, -3},
+                                                   {"fewest watchers", true, 0}};
+    struct plan_rotation rotation;
+    if (plan_rotate(error, &rotation, profile, how, (uint32_t)epochs))
+        return -1;
+    struct report_table *table = report_table_new(columns, 4);
+    double *points = calloc(5 * rotation.count + 1, sizeof *points);
+    json_t *rows = json_array();
+    if (!points)
+        abort();
+    double *x = points, *one = x + rotation.count, *all = one + rotation.count,
+           *watchers = all + rotation.count;
+    for (size_t i = 0; i < rotation.count; i++) {
+        const struct plan_epoch *e = &rotation.epochs[i];
+        x[i] = (double)(i + 1);
+        one[i] = 100 * e->unfairness;
+        all[i] = e->so_far < 1e-9 ? 0 : 100 * e->so_far; /* all but the digits lost in adding */
+        watchers[i] = e->watchers;
+        report_table_number(table, (double)e->epoch);
+        report_table_number(table, one[i]);
+        report_table_number(table, all[i]);
+        report_table_number(table, watchers[i]);
+        json_array_append_new(rows, json_pack("{s:I, s:f, s:f, s:i}", "epoch", (json_int_t)e->epoch,
+                                              "unfairness", e->unfairness, "unfairness_so_far", e->so_far,
+                                              "fewest_watchers", (int)e->watchers));
+    }
+    const struct report_curve loads[] = {{.name = "in one epoch", .count = rotation.count, .x = x, .y = one},
+                                         {.name = "sum so far", .count = rotation.count, .x = x, .y = all}};
+    const struct report_curve watched[] = {
+        {.name = "fewest at any time", .count = rotation.count, .x = x, .y = watchers},
+        {.name = "nobody", .count = rotation.count, .x = x, .y = watchers + rotation.count}};
+    const struct report_plot plots[] = {{.title = "How far a member's load is from the mean",
+                                         .x_label = "epochs",
+                                         .y_label = "% of the mean",
+                                         .curves = loads,
+                                         .curve_count = 2},
+                                        {.title = "Members that watch a divided function",
+                                         .x_label = "epochs",
+                                         .y_label = "members",
+                                         .curves = watched,
+                                         .curve_count = 2}};
+    int status = picture ? report_plots_save(error, "Rotation of slices", plots, 2, picture) : 0;
+    if (status == 0 && json)
+        json_dumpf(rows, stdout, JSON_INDENT(1));
+    else if (status == 0)
+        report_table_write(stdout, table, REPORT_TEXT);
+    json_decref(rows);
+    report_table_free(table);
+    free(points);
+    plan_rotation_free(&rotation);
+    return status;
+}
+
 /* What the words on the command line mean together. Returns -1, or the exit status of wrong usage. */
 static int read_options(struct plan_options *how)
 {
@@ -481,6 +542,11 @@ int cli_plan(int argc, char **argv)
     }
     if (profile_load(&error, &profile, args.list[0], NULL))
         return base_fail_exit(&error);
+    if (epochs) {
+        status = show_rotation(&error, &profile, &how) ? base_fail_exit(&error) : BASE_EXIT_OK;
+        profile_free(&profile);
+        return status;
+    }
     if (plan_make(&error, &plan, &profile, &how)) {
         profile_free(&profile);
         return base_fail_exit(&error);

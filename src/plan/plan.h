@@ -162,6 +162,22 @@ int plan_make(struct base_error *error, struct plan *plan, const struct profile 
               const struct plan_options *options);
 void plan_free(struct plan *plan);
 
+/* What rotation does to a plan. */
+struct plan_epoch {
+    uint64_t epoch;
+    double unfairness, so_far; /* of members' loads in this epoch; of their sums since the first */
+    uint32_t watchers;         /* fewest that any divided function has at any quantum */
+};
+struct plan_rotation {
+    struct plan_epoch *epochs;
+    size_t count;
+};
+/* Plans `epochs` epochs one after the other. Returns 0, or -1 with `error`, like plan_make. Out: *rotation, owned by the
+   caller. */
+int plan_rotate(struct base_error *error, struct plan_rotation *rotation, const struct profile *profile,
+                const struct plan_options *options, uint32_t epochs);
+void plan_rotation_free(struct plan_rotation *rotation);
+
 /* Writes the manifest for wire/manifest.h. Returns 0, or -1 with `error` when functions could not be found in the
    binaries of this machine: BASE_EXIT_INPUT, and which. Out: *data, *bytes (free()). It holds every own function. */
 int plan_manifest(struct base_error *error, void **data, size_t *bytes, const struct plan *plan);
