@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -91,9 +92,35 @@ static int write_all(int fd, const char *data, size_t bytes)
     return 0;
 }
 
+/* Devices and pipes, and what /dev/stdout and its like lead to, are written to as they are: a rename would put a file in their place. */
+static bool is_in_place(const char *path)
+{
+    struct stat st;
+    bool leads_on = !lstat(path, &st) && S_ISLNK(st.st_mode) &&
+                    (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0);
+    return leads_on || (!stat(path, &st) && !S_ISREG(st.st_mode));
+}
+
+static int write_in_place(struct base_error *error, const char *path, const void *data, size_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0)
+        return base_fail(error, BASE_EXIT_FAILURE, "cannot open %s: %s", path, strerror(errno));
+    int failed = write_all(fd, data, bytes), reason = errno;
+    if (close(fd) && !failed) {
+        failed = 1;
+        reason = errno;
+    }
+    return failed ? base_fail(error, BASE_EXIT_FAILURE, "cannot write %s: %s", path, strerror(reason)) : 0;
+}
+
 int base_write_file(struct base_error *error, const char *path, const void *data, size_t bytes)
 {
-    char temporary[4096];
+    char temporary[4096], target[PATH_MAX];
+    if (is_in_place(path))
+        return write_in_place(error, path, data, bytes);
+    if (realpath(path, target)) /* a link stays, what it leads to is replaced */
+        path = target;
     if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
         return base_fail(error, BASE_EXIT_FAILURE, "path too long: %s", path);
     int fd = mkostemp(temporary, O_CLOEXEC);

@@ -37,7 +37,8 @@ uint64_t base_realtime_ns(void);
 int base_read_file(struct base_error *error, char **data, size_t *bytes, const char *path);
 
 /* Writes a whole file through a temporary name in the same folder and a rename, so that a reader or a full
-   disk never sees half of it. Returns 0, or -1 with `error`. */
+   disk never sees half of it. A link stays, what it leads to is replaced; devices and pipes are written to as they are.
+   Returns 0, or -1 with `error`. */
 int base_write_file(struct base_error *error, const char *path, const void *data, size_t bytes);
 
 /* Lower-case hexadecimal of `bytes` bytes into `text` (2 * bytes + 1 characters). */

@@ -2,6 +2,8 @@
 #include "base/base.h"
 
 #include <setjmp.h>
+#include <sys/stat.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -157,6 +159,40 @@ static void hexadecimal_round_trips(void **state)
     assert_int_equal(base_unhex(back, sizeof back, ""), 0);
 }
 
+/* Neither a pipe nor a link becomes a file: /dev/null must outlive `-o /dev/null`. */
+static void special_files_stay(void **state)
+{
+    (void)state;
+    struct base_error error;
+    struct stat st;
+    char folder[] = "/tmp/test-base-XXXXXX", pipe_path[64], link_path[64], file_path[64], got[8] = {0};
+    char *text;
+    size_t bytes;
+    assert_non_null(mkdtemp(folder));
+    snprintf(pipe_path, sizeof pipe_path, "%s/pipe", folder);
+    snprintf(link_path, sizeof link_path, "%s/link", folder);
+    snprintf(file_path, sizeof file_path, "%s/file", folder);
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    int reader = open(pipe_path, O_RDWR | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_int_equal(base_write_file(&error, pipe_path, "word", 4), 0);
+    assert_int_equal(read(reader, got, sizeof got), 4);
+    assert_string_equal(got, "word");
+    assert_true(!lstat(pipe_path, &st) && S_ISFIFO(st.st_mode));
+    assert_int_equal(base_write_file(&error, file_path, "before", 6), 0);
+    assert_int_equal(symlink(file_path, link_path), 0);
+    assert_int_equal(base_write_file(&error, link_path, "now", 3), 0);
+    assert_true(!lstat(link_path, &st) && S_ISLNK(st.st_mode));
+    assert_int_equal(base_read_file(&error, &text, &bytes, file_path), 0);
+    assert_string_equal(text, "now");
+    free(text);
+    close(reader);
+    unlink(pipe_path);
+    unlink(link_path);
+    unlink(file_path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +202,7 @@ int main(void)
         cmocka_unit_test(program_arguments_are_left_alone),
         cmocka_unit_test(text_grows),
         cmocka_unit_test(files_round_trip),
+        cmocka_unit_test(special_files_stay),
         cmocka_unit_test(hexadecimal_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
