@@ -381,12 +381,12 @@ def named_drive(port, folder):
         while (got := udp.recv(65536))[:2] != b"\0\x4d":
             yield got.hex()
         yield got.hex()
-    with connect(port) as tcp:
-        for number, (name, kind) in enumerate([("www.example", 255), ("example", 252)]):
+    for number, (name, kind) in enumerate([("www.example", 255), ("example", 252)]):  # one a connection: it may answer the second first
+        with connect(port) as tcp:
             ask = question(number, name, kind)
             tcp.sendall(struct.pack(">H", len(ask)) + ask)
-        tcp.shutdown(socket.SHUT_WR)
-        yield read_all(tcp).hex()
+            tcp.shutdown(socket.SHUT_WR)
+            yield read_all(tcp).hex()
 
 
 # ---- sshd -------------------------------------------------------------------------------------------------------------------

@@ -61,7 +61,8 @@ static void clones(void)
     for (int i = 0; i < 4; i++) {
         pid_t pid = clone(by_clone, stack + STACK, flags[i], &one);
         must(pid > 0);
-        printf("clone %d: %d %d\n", i, status_of(pid), shared);
+        int status = status_of(pid);
+        printf("clone %d: %d %d\n", i, status, shared);
     }
     pid_t pid = clone(becomes, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, "by clone");
     printf("clone, exec: %d\n", status_of(pid));
@@ -165,7 +166,8 @@ int main(int argc, char **argv)
     must(pthread_atfork(prepare, after, after) == 0);
     clones();
     spawns();
-    printf("generations: %d, shared %d\n", generations(6), shared);
+    int last = generations(6);
+    printf("generations: %d, shared %d\n", last, shared);
     fflush(stdout);
     pthread_t ids[4];
     void *answer;
