@@ -87,7 +87,7 @@ class Server:
 
     def said(self, part, port):
         data = part if isinstance(part, bytes) else str(part).encode()
-        return data.replace(str(port).encode(), b"PORT") + b"\n"
+        return re.sub(rb"(?<![0-9A-Za-z])%d(?![0-9A-Za-z])" % port, b"PORT", data) + b"\n"  # not within a dump in hexadecimal
 
     def main_process(self, process, folder):
         if self.pid_file:
