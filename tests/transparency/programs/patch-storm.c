@@ -22,12 +22,10 @@ typedef uint64_t (*mixer)(uint64_t);
         uint64_t table[4] = {a, a + n, a ^ n, a * (n + 3)};                                                  \
         return work_mix(table[a & 3], table[(a >> 2) & 3]);                                                  \
     }
-ONE(0)
-ONE(1)
-ONE(2)
-ONE(3)
-ONE(4) ONE(5) ONE(6) ONE(7) mixer plugin_all[8] = {plugin_0, plugin_1, plugin_2, plugin_3,
-                                                   plugin_4, plugin_5, plugin_6, plugin_7};
+/* clang-format off */
+ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7)
+    /* clang-format on */
+    mixer plugin_all[8] = {plugin_0, plugin_1, plugin_2, plugin_3, plugin_4, plugin_5, plugin_6, plugin_7};
 
 uint64_t plugin_call(uint64_t a, mixer back)
 {
