@@ -470,9 +470,10 @@ static int show_rotation(struct base_error *error, const struct profile *profile
                                          .curves = watched,
                                          .curve_count = 2}};
     int status = picture ? report_plots_save(error, "Rotation of slices", plots, 2, picture) : 0;
-    if (status == 0 && json)
+    if (status == 0 && json) {
         json_dumpf(rows, stdout, JSON_INDENT(1));
-    else if (status == 0)
+        putchar('\n');
+    } else if (status == 0)
         report_table_write(stdout, table, REPORT_TEXT);
     json_decref(rows);
     report_table_free(table);
