@@ -346,6 +346,18 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
 
 /* ---- one instruction ------------------------------------------------------------------------------------------------- */
 
+/* jncc over; what leaving a frame takes; jmp target; over: */
+static void emit_leaving_branch(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    stem_emit_byte(&e->p, 0x0f);
+    stem_emit_byte(&e->p, 0x80u | (insn->condition ^ 1u));
+    uint8_t *over = e->p;
+    e->p += 4;
+    stem_guard_leave(e, insn);
+    emit_direct(e, 0xe9, 0, -1, insn);
+    stem_emit_rel32(over, e->p, 0);
+}
+
 bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, uint32_t block_index,
                        const struct stem_insn *insn, const uint8_t *bytes)
 {
@@ -388,6 +400,11 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
             stem_emit_bytes(&e->p, "\xeb\x05", 2);
             emit_direct(e, 0xe9, 0, block->target, insn);
         } else {
+            if (block->target < 0 &&
+                e->poisons_frame) { /* a conditional tail call leaves the frame as well */
+                emit_leaving_branch(e, insn);
+                return true;
+            }
             if (block->target >= 0 || !stem_segments_branch(e, insn, insn->condition))
                 emit_direct(e, 0x0f, 0x80u | insn->condition, block->target, insn);
         }

@@ -313,6 +313,52 @@ static enum stem_rax_write rax_write(const ZydisDecodedInstruction *in, const Zy
     return ops[0].size == 32 ? RAX_WORD : RAX_WIDE;
 }
 
+/* Copies of a whole register and additions of constants: what is known about one is known about the other. */
+static void take_move(struct stem_insn *insn, const ZydisDecodedInstruction *in,
+                      const ZydisDecodedOperand *ops)
+{
+    bool partial;
+    insn->move_to = insn->move_from = NO_REGISTER;
+    if (!in->operand_count_visible || ops[0].type != ZYDIS_OPERAND_TYPE_REGISTER || ops[0].size != 64)
+        return;
+    int to = register_number(ops[0].reg.value, &partial), from = to;
+    int64_t by = 0;
+    bool constant = in->operand_count_visible >= 2 && ops[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    switch (in->mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+        if (ops[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+            return;
+        from = register_number(ops[1].reg.value, &partial);
+        break;
+    case ZYDIS_MNEMONIC_LEA:
+        if (in->address_width != 64 || ops[1].mem.index != ZYDIS_REGISTER_NONE ||
+            ops[1].mem.base == ZYDIS_REGISTER_RIP)
+            return;
+        from = register_number(ops[1].mem.base, &partial);
+        by = ops[1].mem.disp.value;
+        break;
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+        if (!constant)
+            return;
+        by = in->mnemonic == ZYDIS_MNEMONIC_ADD ? ops[1].imm.value.s : -ops[1].imm.value.s;
+        break;
+    case ZYDIS_MNEMONIC_INC:
+        by = 1;
+        break;
+    case ZYDIS_MNEMONIC_DEC:
+        by = -1;
+        break;
+    default:
+        return;
+    }
+    if (to == NO_REGISTER || from == NO_REGISTER || to == RSP || from == RSP || by != (int32_t)by)
+        return;
+    insn->move_to = (uint8_t)to;
+    insn->move_from = (uint8_t)from;
+    insn->move_by = (int32_t)by;
+}
+
 bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint32_t offset)
 {
     ZydisDecodedInstruction in;
@@ -327,6 +373,11 @@ bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint3
         return false;
     insn->length = in.length;
     insn->rax = (uint8_t)rax_write(&in, ops);
+    take_move(insn, &in, ops);
+    if (in.mnemonic == ZYDIS_MNEMONIC_DIV || in.mnemonic == ZYDIS_MNEMONIC_IDIV)
+        insn->flags |= INSN_DIVIDES;
+    if (in.mnemonic == ZYDIS_MNEMONIC_SYSCALL || in.mnemonic == ZYDIS_MNEMONIC_INT)
+        insn->flags |= INSN_SYSTEM_CALL;
     insn->disp_at = in.raw.disp.offset;
     insn->disp_bytes = in.raw.disp.size / 8;
     set_kind(insn, &in, ops);
@@ -390,7 +441,7 @@ bool stem_decode(struct stem_insn *insn, const uint8_t *code, size_t room, uint3
         ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER && ops[1].reg.value == ZYDIS_REGISTER_RSP) {
         insn->flags |= INSN_FRAME_ESCAPES;
         if (ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ops[0].reg.value == ZYDIS_REGISTER_RBP)
-            insn->flags = (uint16_t)((insn->flags & ~INSN_FRAME_ESCAPES) | INSN_SETS_FRAME);
+            insn->flags = (insn->flags & ~(uint32_t)INSN_FRAME_ESCAPES) | INSN_SETS_FRAME;
     }
     /* A bit offset in a register reaches beyond the operand. */
     if (insn->flags & INSN_HAS_MEM && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&

@@ -99,7 +99,10 @@ enum stem_insn_flags {
     INSN_EXOTIC = 1 << 11,         /* its accesses are found at run time (exotic.c) */
     INSN_PUSHES_PC =
         1 << 10, /* a call to an instruction that pops the return address: a jump within the function */
-    INSN_SAVES_X87 = 1 << 14,    /* stores the x87 state, with the address of its last instruction */
+    INSN_SAVES_X87 = 1 << 14,     /* stores the x87 state, with the address of its last instruction */
+    INSN_FREES_NOTHING = 1 << 15, /* a call to a library function that leaves all memory allocated */
+    INSN_DIVIDES = 1 << 16,       /* may trap whatever its operands' addresses */
+    INSN_SYSTEM_CALL = 1 << 17,
     INSN_EIP_RELATIVE = 1 << 13, /* [eip + disp]: mem.disp as with rip, the address cut to 32 bits */
 };
 
@@ -107,7 +110,7 @@ struct stem_insn {
     uint32_t offset; /* in the object */
     uint8_t length;
     uint8_t kind;                /* enum stem_insn_kind */
-    uint16_t flags;              /* enum stem_insn_flags */
+    uint32_t flags;              /* enum stem_insn_flags */
     uint8_t disp_at, disp_bytes; /* position of the displacement within the bytes; 0 bytes: none */
     uint8_t string_bytes;        /* element size of a string instruction */
     uint8_t string_op;           /* its opcode byte */
@@ -118,6 +121,8 @@ struct stem_insn {
     uint32_t live;               /* live before it (liveness.c) */
     uint32_t target;             /* of a direct branch: offset in the object */
     uint8_t rax;                 /* enum stem_rax_write: how it sets rax */
+    uint8_t move_to, move_from;  /* it only sets move_to to move_from + move_by; else NO_REGISTER */
+    int32_t move_by;
     uint32_t block;
     struct stem_mem mem;
 };

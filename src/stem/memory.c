@@ -24,7 +24,7 @@ static uint32_t operand_registers(const struct stem_insn *insn)
            (insn->flags & INSN_STRING ? bit(RSI) | bit(RDI) | bit(RCX) | bit(RAX) : 0);
 }
 
-static bool wants_check(const struct stem_emitter *e, const struct stem_insn *insn)
+bool stem_wants_check(const struct stem_emitter *e, const struct stem_insn *insn)
 {
     const struct stem_mem *m = &insn->mem;
     return e->mode >= WIRE_MODE_CHECK && insn->flags & INSN_HAS_MEM &&
@@ -33,60 +33,17 @@ static bool wants_check(const struct stem_emitter *e, const struct stem_insn *in
            (int64_t)m->disp + m->bytes - 1 <= INT32_MAX;
 }
 
-static bool wants_log(const struct stem_emitter *e, const struct stem_insn *insn)
+bool stem_wants_log(const struct stem_emitter *e, const struct stem_insn *insn)
 {
     const struct stem_mem *m = &insn->mem;
     return e->mode == WIRE_MODE_FULL && insn->flags & INSN_HAS_MEM && m->is_write && m->bytes &&
            m->bytes <= 64 && !(insn->flags & (INSN_OWN_FRAME | INSN_STRING | INSN_EXOTIC));
 }
 
-/* ---- facts: ranges already dealt with in this block -------------------------------------------------------- */
-
-static bool known(const struct stem_fact *facts, unsigned count, const struct stem_mem *m)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (facts[i].base == m->base && facts[i].index == m->index && facts[i].scale == m->scale &&
-            m->disp >= facts[i].from && m->disp + m->bytes <= facts[i].to)
-            return true;
-    return false;
-}
-
-static void learn(struct stem_fact *facts, unsigned *count, const struct stem_mem *m)
-{
-    if (m->rip_relative || m->segment)
-        return;
-    if (*count == FACTS_MAX) { /* the oldest goes */
-        for (unsigned i = 1; i < FACTS_MAX; i++)
-            facts[i - 1] = facts[i];
-        --*count;
-    }
-    facts[(*count)++] = (struct stem_fact){m->base, m->index, m->scale, m->disp, m->disp + m->bytes};
-}
-
-static void forget(struct stem_fact *facts, unsigned *count, uint32_t written)
-{
-    unsigned kept = 0;
-    for (unsigned i = 0; i < *count; i++)
-        if (!((bit(facts[i].base) | bit(facts[i].index)) & written))
-            facts[kept++] = facts[i];
-    *count = kept;
-}
-
 void stem_memory_begin_block(struct stem_emitter *e)
 {
-    e->checked_count = e->logged_count = 0;
     e->x = -1;
     e->pending = 0;
-}
-
-void stem_memory_after(struct stem_emitter *e, const struct stem_insn *insn)
-{
-    if (insn->kind == INSN_CALL || insn->kind == INSN_CALL_INDIRECT) {
-        e->checked_count = e->logged_count = 0; /* the callee may free */
-        return;
-    }
-    forget(e->checked, &e->checked_count, insn->writes);
-    forget(e->logged, &e->logged_count, insn->writes);
 }
 
 /* ---- scratch registers ------------------------------------------------------------------------------------------ */
@@ -116,14 +73,30 @@ static void emit_shift3(stem_cursor *p, unsigned r)
     stem_emit_byte(p, 3);
 }
 
-/* cmp {byte, word, dword, qword} gs:[r - (granules - 1)], 0 */
-static void emit_shadow_compare(stem_cursor *p, unsigned r, unsigned bytes)
+/* The granules up to r's: cmp {byte, word, dword, qword} gs:[r - (granules - 1)], 0; or, where some of four do not matter,
+   test dword gs:[r - 3], mask. */
+static void emit_shadow_compare(stem_cursor *p, unsigned r, unsigned granules, unsigned mask)
 {
     struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
-    unsigned granules = bytes <= 8 ? 1 : bytes <= 16 ? 2 : bytes <= 32 ? 4 : 8;
+    if (granules == 3 || mask + 1 != 1u << granules) {
+        uint32_t bytes = 0;
+        for (unsigned k = 0; k < granules; k++)
+            if (mask & 1u << k)
+                bytes |= 0xffu << 8 * (4 - granules + k);
+        stem_emit_modrm_mem(p, 0x65, false, 0xf7, 0, &at, -3, NULL, 4);
+        stem_emit_u32(p, bytes);
+        return;
+    }
     stem_emit_modrm_mem(p, granules == 2 ? 0x6566 : 0x65, granules == 8, granules == 1 ? 0x80 : 0x83, 7, &at,
                         -(int32_t)(granules - 1), NULL, 1);
     stem_emit_byte(p, 0);
+}
+
+static void unpark_flags(struct stem_emitter *e, const struct stem_cold *cold)
+{
+    stem_emit_bytes(&e->p, "\x3c\x81\x9e", 3); /* cmp al, -127; sahf */
+    if (cold->rax_in_slot)
+        stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
 }
 
 static void emit_check(struct stem_emitter *e, uint32_t index)
@@ -142,7 +115,10 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
         cold->saved = (uint8_t)r;
         stem_emit_store_tls(&e->p, stem_slot_offset(0), r);
     }
-    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea */
+    const struct stem_need *need = &e->needs[index];
+    unsigned granules = m->bytes <= 8 ? 1 : m->bytes <= 16 ? 2 : m->bytes <= 32 ? 4 : 8;
+    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, need->mask ? need->last - m->disp : m->bytes - 1,
+                        e->object, 0); /* lea */
     if (flags_live) {
         cold->saved_flags = true;
         cold->rax_in_slot = rax_live || (e->x == RAX);
@@ -153,48 +129,33 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
         cold->scratch = (uint8_t)r;
     }
     emit_shift3(&e->p, r);
-    emit_shadow_compare(&e->p, r, m->bytes);
+    if (need->mask)
+        emit_shadow_compare(&e->p, r, need->granules, need->mask);
+    else
+        emit_shadow_compare(&e->p, r, granules, (1u << granules) - 1);
     stem_emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
     cold->field = e->p;
     e->p += 4;
     cold->back = e->p;
-    if (flags_live) {
-        stem_emit_bytes(&e->p, "\x3c\x81\x9e", 3); /* cmp al, -127; sahf */
-        if (cold->rax_in_slot)
-            stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
-    }
+    if (flags_live)
+        unpark_flags(e, cold);
     if (cold->saved != NO_REGISTER)
         stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
 }
 
-/* The other half: exact for partial granules, then the slow call with all registers as the application left them. */
-void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
+static uint8_t *forward_jcc(struct stem_emitter *e, unsigned condition)
 {
-    struct stem_insn *insn = &e->unit->insns[cold->insn];
-    const struct stem_mem *m = &insn->mem;
-    stem_emit_rel32(cold->field, e->p, 0);
-    e->pending = cold->pending;
-    stem_emit_map(e, insn);
-    e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET; /* nothing jumps here */
-    if (cold->scratch != NO_REGISTER && m->bytes <= 8) {
-        unsigned r = cold->scratch, s = RAX;
-        struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
-        while (bit(s) & (bit(r) | operand_registers(insn) | bit(RSP)))
-            s++;
-        stem_emit_store_tls(&e->p, stem_slot_offset(2), s);
-        stem_emit_modrm_mem(&e->p, 0x65, false, 0x0fbe, s, &at, 0, NULL, 0); /* movsx s, byte gs:[r] */
-        stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, m->bytes - 1, e->object, 0); /* lea r, last byte */
-        stem_emit_modrm_reg(&e->p, false, 0x83, 4, r);                               /* and r, 7 */
-        stem_emit_byte(&e->p, 7);
-        stem_emit_modrm_reg(&e->p, false, 0x39, s, r); /* cmp r, s */
-        stem_emit_load_tls(&e->p, s, stem_slot_offset(2));
-        stem_emit_jcc(&e->p, 0xc, cold->back); /* jl: inside the addressable part */
-    }
-    if (cold->saved_flags) {
-        stem_emit_bytes(&e->p, "\x3c\x81\x9e", 3);
-        if (cold->rax_in_slot)
-            stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
-    }
+    stem_emit_byte(&e->p, 0x0f);
+    stem_emit_byte(&e->p, 0x80 | condition);
+    e->p += 4;
+    return e->p - 4;
+}
+
+/* Calls the slow path with all registers as the application left them. */
+static void emit_cold_call(struct stem_emitter *e, const struct stem_cold *cold, const struct stem_insn *insn)
+{
+    if (cold->saved_flags)
+        unpark_flags(e, cold);
     if (cold->saved != NO_REGISTER)
         stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
     stem_emit_slow_call(e, STUB_CHECK, insn);
@@ -203,6 +164,52 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
             stem_emit_store_tls(&e->p, stem_slot_offset(1), RAX);
         stem_emit_bytes(&e->p, "\x9f\x0f\x90\xc0", 4);
     }
+}
+
+/* One access exactly: its last byte's granule addressable, or addressable up to that byte; else the slow path. Flags are dead here, r
+   is free, and s holds nothing of the operand. */
+static void emit_exact(struct stem_emitter *e, const struct stem_cold *cold, const struct stem_insn *insn,
+                       unsigned s)
+{
+    unsigned r = cold->scratch;
+    struct stem_mem at = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
+    stem_emit_store_tls(&e->p, stem_slot_offset(2), s);
+    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, &insn->mem, insn->mem.bytes - 1, e->object, 0); /* lea */
+    stem_emit_modrm_reg(&e->p, false, 0x89, r, s); /* mov s, r */
+    emit_shift3(&e->p, r);
+    stem_emit_modrm_mem(&e->p, 0x65, false, 0x0fbe, r, &at, 0, NULL, 0); /* movsx r, byte gs:[r] */
+    stem_emit_modrm_reg(&e->p, false, 0x83, 4, s);                       /* and s, 7 */
+    stem_emit_byte(&e->p, 7);
+    stem_emit_modrm_reg(&e->p, false, 0x85, r, r); /* test r, r */
+    uint8_t *whole = forward_jcc(e, 4);
+    stem_emit_modrm_reg(&e->p, false, 0x39, r, s); /* cmp s, r */
+    uint8_t *inside = forward_jcc(e, 0xc);
+    stem_emit_load_tls(&e->p, s, stem_slot_offset(2));
+    emit_cold_call(e, cold, insn);
+    stem_emit_rel32(whole, e->p, 0);
+    stem_emit_rel32(inside, e->p, 0);
+    stem_emit_load_tls(&e->p, s, stem_slot_offset(2));
+}
+
+/* The other half of a check: each access that it stands for, exactly. */
+void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
+{
+    stem_emit_rel32(cold->field, e->p, 0);
+    e->pending = cold->pending;
+    uint32_t index = cold->insn;
+    do {
+        const struct stem_insn *insn = &e->unit->insns[index];
+        unsigned s = RAX;
+        while (bit(s) & (bit(cold->scratch) | operand_registers(insn) | bit(RSP)))
+            s++;
+        stem_emit_map(e, insn);
+        e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET; /* nothing jumps here */
+        if (cold->scratch != NO_REGISTER && insn->mem.bytes <= 8)
+            emit_exact(e, cold, insn, s);
+        else
+            emit_cold_call(e, cold, insn);
+        index = e->needs[index].next;
+    } while (index);
     stem_emit_jump(&e->p, cold->back);
 }
 
@@ -229,7 +236,7 @@ static void open_group(struct stem_emitter *e, const struct stem_block *block, u
         free &= ~insn->live & ~operand_registers(insn);
         if (!free)
             break;
-        if (wants_log(e, insn)) {
+        if (e->needs[i].log) {
             entries += entries_of(insn);
             if (entries > GROUP_MAX || (i > index && stem_knob(e, CORE_KNOB_NO_GROUPS)))
                 break;
@@ -342,24 +349,17 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
     if (insn->flags & INSN_SAVES_X87 ||
         (insn->flags & INSN_EXOTIC && !(insn->flags & INSN_OWN_FRAME) && e->mode >= WIRE_MODE_CHECK))
         stem_emit_slow_call(e, STUB_EXOTIC, insn);
-    if (wants_check(e, insn) &&
-        (!known(e->checked, e->checked_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS))) {
+    if (e->needs[index].check) {
         prove_here(e, insn);
         emit_check(e, index);
-        learn(e->checked, &e->checked_count, &insn->mem);
     }
-    if (wants_log(e, insn)) {
-        /* A known range still counts as an append where a group was planned to end. */
-        if (!known(e->logged, e->logged_count, &insn->mem) || stem_knob(e, CORE_KNOB_NO_LOG_FACTS) ||
-            (e->x >= 0 && index == e->group_last)) {
-            unsigned pending = e->pending;
-            emit_log(e, block, index);
-            if (e->pending < pending) { /* published: a trap in the store itself finds none pending */
-                stem_emit_map(e, insn);
-                e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
-            }
-            prove_here(e, insn);
-            learn(e->logged, &e->logged_count, &insn->mem);
+    if (e->needs[index].log) {
+        unsigned pending = e->pending;
+        emit_log(e, block, index);
+        if (e->pending < pending) { /* published: a trap in the store itself finds none pending */
+            stem_emit_map(e, insn);
+            e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
         }
+        prove_here(e, insn);
     }
 }

@@ -154,7 +154,6 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
         stem_emit_memory(e, block, i);
         if (!stem_emit_control(e, block, index, insn, bytes))
             return false;
-        stem_memory_after(e, insn);
     }
     const struct stem_insn *last = &e->unit->insns[block->end - 1];
     bool falls = last->kind == INSN_PLAIN || last->kind == INSN_CALL || last->kind == INSN_CALL_INDIRECT ||
@@ -265,6 +264,8 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     e->counts = stem_counting() && e->mode == WIRE_MODE_TRANSLATE;
     e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call || e->poisons_frame);
     stem_guard_plan(e);
+    if (!stem_facts(e))
+        return refuse(function, CORE_REFUSAL_TABLE_FULL);
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)

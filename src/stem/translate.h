@@ -46,6 +46,15 @@ struct stem_guard_place {
     uint8_t base, count;
 };
 
+/* What an instruction's access needs, and the check that it makes for others. */
+struct stem_need {
+    bool check, log;
+    uint8_t granules,
+        mask; /* of a merged check: bit k for the k-th granule from the lowest; 0: of its own access only */
+    int32_t last;  /* displacement of a merged check's last byte */
+    uint32_t next; /* instruction whose access is checked as well, or 0 */
+};
+
 struct stem_emitter {
     struct stem_unit *unit;
     struct stem_object *object;
@@ -82,9 +91,8 @@ struct stem_emitter {
     /* log group in progress: register that holds the ring position, entries written behind it and not published */
     int x;
     unsigned pending;
-    uint32_t group_last; /* instruction whose append ends the group */
-    struct stem_fact checked[FACTS_MAX], logged[FACTS_MAX];
-    unsigned checked_count, logged_count;
+    uint32_t group_last;           /* instruction whose append ends the group */
+    const struct stem_need *needs; /* of the unit's instructions */
     /* segments.c */
     bool counts, entry_apart;
     uint32_t segment_next, segment_end; /* numbers claimed for the unit and not yet used */
@@ -130,10 +138,14 @@ void stem_control_leave(struct stem_emitter *e, const struct stem_insn *insn);
 /* Leads the calls that wait for this function's translation to it. */
 void stem_control_link(struct stem_function *f, const uint8_t *code);
 
+/* facts.c: decides what the unit's accesses need. Returns false when there is no memory for it. */
+bool stem_facts(struct stem_emitter *e);
+
 /* memory.c */
+bool stem_wants_check(const struct stem_emitter *e, const struct stem_insn *insn);
+bool stem_wants_log(const struct stem_emitter *e, const struct stem_insn *insn);
 void stem_memory_begin_block(struct stem_emitter *e);
 void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t insn);
-void stem_memory_after(struct stem_emitter *e, const struct stem_insn *insn);
 void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold);
 
 #endif

@@ -150,15 +150,33 @@ static bool take_tables(struct stem_unit *u)
     return true;
 }
 
-/* mcount and its like save everything, and their callers rely on it. */
-static bool calls_by_abi(const struct stem_object *o, const struct stem_insn *insn)
+static const char *callee_name(const struct stem_object *o, const struct stem_insn *insn)
 {
     uint32_t slot = 0;
     if (insn->kind == INSN_CALL)
         slot = stem_object_plt_slot(o, insn->target);
     else if (insn->flags & INSN_HAS_MEM && insn->mem.rip_relative)
         slot = (uint32_t)insn->mem.disp;
-    const char *name = slot ? stem_object_got_name((struct stem_object *)o, slot) : NULL;
+    return slot ? stem_object_got_name((struct stem_object *)o, slot) : NULL;
+}
+
+/* Library functions that neither free nor unmap, nor call back. */
+static bool frees_nothing(const struct stem_object *o, const struct stem_insn *insn)
+{
+    static const char *const pattern[] = {
+        "mem*",   "str*",      "wmem*", "wcs*",          "malloc",           "calloc",    "__mem*",
+        "__str*", "to[lu]*er", "is*",   "__ctype_*_loc", "__errno_location", "*sprintf*", "ato[ilf]*"};
+    const char *name = callee_name(o, insn);
+    for (unsigned i = 0; name && i < sizeof pattern / sizeof *pattern; i++)
+        if (core_glob(pattern[i], name))
+            return stem_function_named(name) == NULL; /* the library's, not the program's own of that name */
+    return false;
+}
+
+/* mcount and its like save everything, and their callers rely on it. */
+static bool calls_by_abi(const struct stem_object *o, const struct stem_insn *insn)
+{
+    const char *name = callee_name(o, insn);
     return name && !core_glob("*mcount*", name) && !core_glob("*fentry*", name) &&
            !core_glob("__tls_get*", name);
 }
@@ -199,7 +217,7 @@ static void find_own_frame(struct stem_unit *u)
             frame = any_rbp && sets_frame && stem_cfi_row(&row, u->object, insn->offset) &&
                     row.cfa_register == DWARF_RBP;
             if (!frame)
-                insn->flags &= (uint16_t)~INSN_FRAME_ESCAPES;
+                insn->flags &= ~(uint32_t)INSN_FRAME_ESCAPES;
         }
         if (frame && insn->flags & INSN_HAS_MEM && insn->mem.index == NO_REGISTER && !insn->mem.segment)
             insn->flags |= INSN_OWN_FRAME;
@@ -211,6 +229,8 @@ static void find_own_frame(struct stem_unit *u)
             u->has_call = true;
             if (calls_by_abi(u->object, insn))
                 insn->flags |= INSN_ABI_CALL;
+            if (frees_nothing(u->object, insn))
+                insn->flags |= INSN_FREES_NOTHING;
         }
         if (insn->flags & (INSN_STRING | INSN_EXOTIC) ||
             (insn->flags & INSN_HAS_MEM && insn->mem.is_write && !(insn->flags & INSN_OWN_FRAME)))
