@@ -190,6 +190,7 @@ static int launch(struct base_error *error, struct bench_server *server)
     const struct member_options options = {.mode = way->mode,
                                            .on_fault = WIRE_ON_FAULT_HEAL,
                                            .default_level = WIRE_LEVEL_NATIVE,
+                                           .knobs = 1u << CORE_KNOB_TRANSLATE_ARMED,
                                            .no_heap_stacks = !way->heap_stacks};
     const struct member_hooks hooks = {.context = server, .level = on_function};
     return member_vet(error, words[0]) || member_open(error, &server->member, &options, &hooks) ||

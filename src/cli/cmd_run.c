@@ -223,14 +223,18 @@ int cli_run(int argc, char **argv)
     if (events)
         setvbuf(events, NULL, _IOLBF, 0);
     const struct member_agent_options agent = {
-        .member = {.mode = (enum wire_mode)level,
-                   .on_fault = level == WIRE_MODE_FULL ? WIRE_ON_FAULT_HEAL : WIRE_ON_FAULT_REPORT,
-                   .default_level = watch == MEMBER_WATCH_ALL ? WIRE_LEVEL_MONITOR : WIRE_LEVEL_NATIVE,
-                   .stop_status = BASE_EXIT_FAULTS,
-                   .objects = objects,
-                   .name = name,
-                   .no_heap_stacks = true, /* they cost more than all else about a small block */
-                   .native_if_refused = true},
+        .member =
+            {.mode = (enum wire_mode)level,
+             .knobs =
+                 1u
+                 << CORE_KNOB_TRANSLATE_ARMED, /* servers: not while a request waits, and before they fork */
+             .on_fault = level == WIRE_MODE_FULL ? WIRE_ON_FAULT_HEAL : WIRE_ON_FAULT_REPORT,
+             .default_level = watch == MEMBER_WATCH_ALL ? WIRE_LEVEL_MONITOR : WIRE_LEVEL_NATIVE,
+             .stop_status = BASE_EXIT_FAULTS,
+             .objects = objects,
+             .name = name,
+             .no_heap_stacks = true, /* they cost more than all else about a small block */
+             .native_if_refused = true},
         .identity = &identity,
         .watch = (enum member_watch)watch,
         .functions = functions,

@@ -69,13 +69,14 @@ static uint64_t native_entry(const struct stem_function *f)
     return (uint64_t)f->gate_native;
 }
 
-void stem_dispatch_translate_all(struct stem_object *o)
+void stem_dispatch_translate_all(struct stem_object *o, bool armed_only)
 {
     if (!translator_stack)
         translator_stack = stem_pages_map(TRANSLATOR_STACK_BYTES);
     for (uint32_t i = 0; translator_stack && i < o->function_count; i++) {
         struct request r = {o, &o->functions[i], FLAVOUR_MONITOR};
-        if (r.function->refusal || !stem_armed())
+        if (r.function->refusal || !stem_armed() ||
+            (armed_only && stem_control->level[r.function->index] == WIRE_LEVEL_NATIVE))
             continue;
         uint64_t code = stem_on_stack(translate_one, &r, translator_stack + TRANSLATOR_STACK_BYTES);
         r.function->slot[FLAVOUR_MONITOR]->v = code ? code : native_entry(r.function);

@@ -390,8 +390,9 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
 /* ---- gates and patches (patch.c, entry.S) -------------------------------------------------------------------- */
 
 bool stem_region_make(struct stem_object *object);
-/* Translates all functions of an object that was patched just now, so that what is refused is known. Lock held. */
-void stem_dispatch_translate_all(struct stem_object *object);
+/* Translates all functions of an object that was patched just now, so that what is refused is known; or those that are supervised
+   already, so that calls do not wait for it and forked processes share the code. Lock held. */
+void stem_dispatch_translate_all(struct stem_object *object, bool armed_only);
 void stem_patch_all(struct stem_object *object);
 void stem_patch_loader_hook(uintptr_t r_brk);
 

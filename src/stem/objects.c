@@ -422,8 +422,10 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
         if (stem_region_make(o)) {
             stem_patch_all(o);
             if (stem_control->config.knobs & 1u << CORE_KNOB_TRANSLATE_ALL)
-                stem_dispatch_translate_all(o);
+                stem_dispatch_translate_all(o, false);
             stem_listing_await(o);
+            if (stem_control->config.knobs & 1u << CORE_KNOB_TRANSLATE_ARMED)
+                stem_dispatch_translate_all(o, true);
             o->exact |= __atomic_load_n(&stem_control->locals_of[o->page_index].count, __ATOMIC_ACQUIRE) != 0;
             o->exact &= stem_control->config.heap_stacks && stem_shadow_base;
             if (o->exact)
