@@ -23,7 +23,8 @@ wchar_t *wide_text(size_t length)
 
 char *letters(void)
 {
-    for (size_t i = 0; i < sizeof corpus_letters - 1; i++) /* the last byte stays NUL: functions look for the end */
+    for (size_t i = 0; i < sizeof corpus_letters - 1;
+         i++) /* the last byte stays NUL: functions look for the end */
         corpus_letters[i] = (char)('a' + i % 26);
     return hide((char *)corpus_letters);
 }
