@@ -21,6 +21,7 @@ struct auction {
     double *load;
     uint32_t *head;  /* parts of each holder, linked by `next` */
     uint32_t *order; /* scratch, a word for each member */
+    bool cutting;    /* lots are being cut: order[m] is the function of member m's newest part */
 };
 
 static bool lives(const struct auction *a, uint32_t member)
@@ -40,6 +41,10 @@ static bool overlap(const struct model_part *p, uint32_t first, uint32_t quanta,
 static bool is_taken(const struct auction *a, uint32_t member, uint32_t function, uint32_t first,
                      uint32_t quanta)
 {
+    /* Lots are cut function by function, so that a member whose newest is of another has none of this one. Its list lies all
+       over memory, and walking it would be three quarters of the work for 100,000 members. */
+    if (a->cutting && a->order[member] != function)
+        return false;
     for (uint32_t i = a->head[member]; i != MODEL_NO_FUNCTION; i = a->parts[i].next)
         if (a->parts[i].function == function && overlap(&a->parts[i], first, quanta, a->task->quanta))
             return true;
@@ -110,6 +115,9 @@ static uint32_t heir_of(const struct auction *a, uint32_t seller, uint32_t buyer
 static void cut_lots(struct auction *a, double fair)
 {
     const struct model_task *t = a->task;
+    a->cutting = true;
+    for (uint32_t m = 0; m < t->members; m++)
+        a->order[m] = MODEL_NO_FUNCTION;
     for (uint32_t f = 0; f < t->functions; f++) {
         if (!model_is_divided(t, f))
             continue;
@@ -133,9 +141,11 @@ static void cut_lots(struct auction *a, double fair)
                                             .seller = member,
                                             .buyer = member,
                                             .guard = MODEL_NO_FUNCTION});
+            a->order[member] = f;
             left -= quanta;
         }
     }
+    a->cutting = false;
 }
 
 /* Sells as much of one part as fits into `gap`. */
@@ -306,7 +316,14 @@ size_t model_bid_parts(struct model_part *parts, size_t room, double *load, uint
     size_t wanted = bound(task, model_fair_load(task), version);
     if (room < wanted)
         return wanted;
-    struct auction a = {task, died, 1, parts, wanted, 0, load, scratch, scratch + task->members};
+    struct auction a = {.task = task,
+                        .died = died,
+                        .version = 1,
+                        .parts = parts,
+                        .room = wanted,
+                        .load = load,
+                        .head = scratch,
+                        .order = scratch + task->members};
     for (uint32_t m = 0; m < task->members; m++) {
         load[m] = 0;
         a.head[m] = MODEL_NO_FUNCTION;

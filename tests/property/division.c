@@ -2,6 +2,7 @@
 
    - central and bid: every quantum of a function has floor or ceil of its demand of watchers, nobody watches one twice at a
      time, loads are what the holdings add up to, and fair within eps or the grain of a token;
+   - bid: every lot's auctioneer is who ranks first for it among those that do not watch these quanta yet;
    - coin: nobody above W/N and a token, and the uncovered part is what the coins' closed form says;
    - eq. 3: the part of (member, quantum) pairs that watch a function is its demand over the members. */
 #include "property.h"
@@ -93,6 +94,81 @@ static void check_once(const struct property_division *d, const struct model_tas
     free(sorted);
 }
 
+/* A lot, put together again from the parts that were sold of it. */
+struct lot {
+    uint32_t function, lot, seller, first, end;
+    size_t next; /* of the same seller and function */
+};
+
+static int by_lot(const void *left, const void *right)
+{
+    const struct lot *a = left, *b = right;
+    if (a->function != b->function)
+        return a->function < b->function ? -1 : 1;
+    return a->lot < b->lot ? -1 : a->lot > b->lot;
+}
+
+/* Whether the member, whose lots of this function begin with `at`, watches any of the lot's quanta. */
+static bool has_any(const struct lot *lots, size_t at, const struct lot *wanted)
+{
+    for (; at != SIZE_MAX; at = lots[at].next)
+        if (lots[at].first < wanted->end && wanted->first < lots[at].end)
+            return true;
+    return false;
+}
+
+/* The rule that docs/model.md states, drawn out lot by lot, without what makes the model's own code fast. */
+static void check_ranks(const struct model_task *t)
+{
+    struct property_table table;
+    property_table_make(&table, t, NULL, 1);
+    struct lot *lots = calloc(table.part_count + 1, sizeof *lots);
+    size_t *head = malloc(t->members * sizeof *head), count = 0;
+    if (!lots || !head)
+        abort();
+    for (size_t i = 0; i < table.part_count; i++) {
+        const struct model_part *p = &table.parts[i];
+        lots[i] = (struct lot){p->function, p->lot, p->seller, p->first, p->first + p->quanta, 0};
+    }
+    qsort(lots, table.part_count, sizeof *lots, by_lot);
+    for (size_t i = 0; i < table.part_count; i++)
+        if (count && by_lot(&lots[count - 1], &lots[i]) == 0) {
+            struct lot *whole = &lots[count - 1];
+            if (whole->seller != lots[i].seller)
+                property_fail("lot %u of function %u has two auctioneers", whole->lot, whole->function);
+            whole->first = lots[i].first < whole->first ? lots[i].first : whole->first;
+            whole->end = lots[i].end > whole->end ? lots[i].end : whole->end;
+        } else {
+            lots[count++] = lots[i];
+        }
+    for (size_t i = 0; i < count; i++) {
+        struct lot *lot = &lots[i];
+        uint64_t name[4] = {t->seed, t->epoch, lot->function, lot->lot};
+        struct core_rng rng;
+        if (i == 0 || lots[i - 1].function != lot->function)
+            for (uint32_t m = 0; m < t->members; m++)
+                head[m] = SIZE_MAX;
+        core_rng_seed(&rng, core_hash(CORE_HASH_SEED, name, sizeof name));
+        uint32_t first = MODEL_NO_FUNCTION;
+        for (uint32_t tried = 0; tried < 4 * t->members + 64 && first == MODEL_NO_FUNCTION; tried++) {
+            uint32_t m = (uint32_t)core_rng_below(&rng, t->members);
+            if (!has_any(lots, head[m], lot))
+                first = m;
+        }
+        for (uint32_t m = 0; m < t->members && first == MODEL_NO_FUNCTION; m++)
+            if (!has_any(lots, head[m], lot))
+                first = m;
+        if (lot->seller != first)
+            property_fail("lot %u of function %u is auctioned by %u, and %u ranks first", lot->lot,
+                          lot->function, lot->seller, first);
+        lot->next = head[first];
+        head[first] = i;
+    }
+    free(lots);
+    free(head);
+    property_table_free(&table);
+}
+
 /* All programs of up to three functions with costs 0..3 and risks 1..3, for 1 to 4 members. */
 static size_t all_small(void)
 {
@@ -130,6 +206,7 @@ static size_t all_small(void)
                                       members, unfair, fair);
                     property_division_free(&d);
                 }
+                check_ranks(&task);
             }
     }
     return cases;
@@ -165,6 +242,7 @@ static size_t random_large(void)
                               round, task.functions, task.members, 100 * unfair);
             property_division_free(&d);
         }
+        check_ranks(&task);
     }
     return cases;
 }
