@@ -174,6 +174,7 @@ static void free_steward(struct community_steward *s)
     community_names_free(&s->names);
     free(s->bidders.died);
     free(s->bidders.alive);
+    community_steward_forget_costs(&s->costs);
     free(s->manifest);
     community_roster_free(s->roster);
     community_checker_free(s->checker);

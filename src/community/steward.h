@@ -1,5 +1,5 @@
 /* The steward's parts share this and nobody else: steward.c (start, time, end), steward_state.c (what it knows),
-   steward_alert.c, steward_ask.c, steward_roster.c. Everything is guarded by the steward's lock: functions here are called with it held,
+   steward_alert.c, steward_trust.c, steward_ask.c, steward_roster.c. Everything is guarded by the steward's lock: functions here are called with it held,
    but for the handlers of the bus. */
 #ifndef COMMUNITY_STEWARD_H
 #define COMMUNITY_STEWARD_H
@@ -54,6 +54,22 @@ struct steward_roster {
     uint8_t version; /* 0: no sitting */
 };
 
+/* What watching each function of the manifest adds (steward_trust.c). */
+struct steward_cost_object {
+    uint8_t build_id_bytes, build_id[WIRE_BUILD_ID_BYTES];
+};
+struct steward_cost {
+    uint32_t object, offset;
+    double cost; /* fraction of the run time */
+};
+struct steward_costs {
+    uint64_t manifest; /* sequence of the one that was read */
+    struct steward_cost_object *objects;
+    struct steward_cost *list; /* in the manifest's order, by (object, offset) */
+    uint32_t object_count, count;
+    double budget; /* eps of a member's slice, as a fraction of the run time */
+};
+
 struct community_steward {
     const struct community_identity *identity;
     struct community_steward_policy policy;
@@ -79,6 +95,7 @@ struct community_steward {
     size_t manifest_bytes;
     uint64_t manifest_sequence;
     struct steward_roster bidders;
+    struct steward_costs costs;
     struct timespec revoked_seen, manifest_seen;
     unsigned revocations;
     uint64_t alerts, started_ns, flushed_ns, told_ns;
@@ -124,6 +141,13 @@ void community_steward_load(struct community_steward *s);
 
 /* Tells who is there to bid, when that has changed, and now and then. */
 void community_steward_tell_roster(struct community_steward *s, uint64_t now_ns);
+
+/* ---- steward_trust.c ----------------------------------------------------------------------------------- */
+
+/* Whether a class that is not published yet may be: two members vouch for it, or its cost is within what one word may take.
+   Says so to the operator when it may not. */
+bool community_steward_admits(struct community_steward *s, const struct known_class *wanted);
+void community_steward_forget_costs(struct steward_costs *costs);
 
 /* ---- handlers of the bus ------------------------------------------------------------------------------- */
 

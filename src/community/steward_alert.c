@@ -77,8 +77,9 @@ static enum wire_verdict take_alert(struct community_steward *s, struct known_cl
     tell = judge(s, c, alert, new_member);
     bool published = c->sequence != 0, confirmed = c->member_count > 1;
     if (!published) {
-        /* One member's word is enough for so many functions and no more; then a second has to confirm. */
-        tell = confirmed || s->members[who].sole < s->policy.unconfirmed_max;
+        /* One member's word is enough for so many functions that cost so much, and no more; then a second has to confirm. */
+        tell =
+            (confirmed || s->members[who].sole < s->policy.unconfirmed_max) && community_steward_admits(s, c);
         if (!tell)
             verdict = WIRE_UNCONFIRMED;
     } else if (!fresh) {

@@ -62,6 +62,11 @@ double model_budget_paper(double *share, const double *overhead, const double *r
     return used;
 }
 
+double model_vaccine_cost(double cost, double total, uint64_t tokens, uint32_t members, uint32_t quanta)
+{
+    return cost / total * (1 - (double)tokens / ((double)members * quanta));
+}
+
 bool model_admits(struct model_trust *trust, double cost, unsigned members)
 {
     if (members >= trust->vouchers)

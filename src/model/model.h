@@ -289,14 +289,19 @@ double model_budget_paper(double *share, const double *overhead, const double *r
 
 /* ---- trust: what false alerts may cost ---- */
 
+/* What a vaccine adds to the run time when every member watches its function always, and not only as the plan says.
+   Returns a fraction of the run time. In: cost of the function, total > 0 of the program, in one unit; tokens of the function
+   among members * quanta. */
+double model_vaccine_cost(double cost, double total, uint64_t tokens, uint32_t members, uint32_t quanta);
+
 /* Vaccines on one member's word may cost so much of the run time together; what `vouchers` members vouch for, anything. */
 struct model_trust {
     double budget; /* fraction of the run time: eps of a member's slice */
     double spent;  /* so far */
     unsigned vouchers;
 };
-/* Whether a vaccine goes out. Returns true, and what it costs is spent unless it is vouched for. In: cost of watching the
-   function always, fraction of the run time; members: distinct ones that reported it. */
+/* Whether a vaccine goes out. Returns true, and what it costs is spent unless it is vouched for. In: cost by
+   model_vaccine_cost; members: distinct ones that reported it. */
 bool model_admits(struct model_trust *trust, double cost, unsigned members);
 
 /* Weighted mean of the shares: the P that the shares give when faults fall in proportion to `value`.

@@ -333,6 +333,7 @@ static double false_alerts(const struct target *t, const struct sim_community *c
 {
     enum { ALERTS_EACH = 64 };
     const struct sim_program *p = &t->program;
+    const struct model_task *task = &c->division.task;
     struct core_rng rng = sim_stream(seed, replicate, 7);
     double total = model_total(p->cost, p->count), watched = 0;
     struct model_trust trust = {.budget = EPS * c->load_percent / 100, .vouchers = 2};
@@ -343,7 +344,7 @@ static double false_alerts(const struct target *t, const struct sim_community *c
             if (last[f] == liar + 1)
                 continue;
             last[f] = liar + 1;
-            double cost = p->cost[f] / total;
+            double cost = model_vaccine_cost(p->cost[f], total, task->tokens[f], task->members, task->quanta);
             bool before = words[f] > 0 && words[f] != UINT32_MAX;
             if (words[f] == UINT32_MAX)
                 continue;
