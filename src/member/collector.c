@@ -74,6 +74,8 @@ void member__drain(struct member *member)
         /* Who goes on needs the slot for its next fault; who waits for its end must find TAKEN there when it looks,
            and member_serve frees the slot later. */
         bool waits = outcome == CORE_OUTCOME_CRASHED || outcome == CORE_OUTCOME_STOPPED;
+        if (!waits) /* who claims the slot next must not be taken for the dead process that had it before */
+            __atomic_store_n(&shared->pid, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&shared->state, waits ? WIRE_FAULT_TAKEN : WIRE_FAULT_FREE, __ATOMIC_RELEASE);
         member__futex_wake(&shared->state);
     }

@@ -262,7 +262,7 @@ static int add_area(struct base_error *error, struct sums *s, uint32_t area)
 static void name_function(char *text, size_t room, struct sums *s, const struct object *object, uint32_t page)
 {
     uint32_t offset = s->member->page->functions[page].offset;
-    struct image *image = object->image;
+    struct image *image = object->file ? object->file->image : NULL;
     const struct image_function *known = image ? image_function_at(image, offset) : NULL;
     if (!known || known->offset != offset || !known->name) {
         snprintf(text, room, "0x%x", offset);

@@ -17,8 +17,30 @@ static void settle_path(const struct member *member, char *path, size_t room)
     free(real);
 }
 
+static struct extra *keep_file(struct member *member, const char *path, bool listed, const uint8_t *build_id,
+                               uint32_t build_id_bytes)
+{
+    for (struct extra *e = member->extras; e; e = e->next)
+        if (!strcmp(e->path, path) && e->listed == listed && e->build_id_bytes == build_id_bytes &&
+            !memcmp(e->build_id, build_id, build_id_bytes))
+            return e;
+    struct extra *extra = calloc(1, sizeof *extra);
+    char *copy = extra ? strdup(path) : NULL;
+    if (!copy) {
+        free(extra);
+        return NULL;
+    }
+    extra->path = copy;
+    extra->listed = listed;
+    memcpy(extra->build_id, build_id, build_id_bytes);
+    extra->build_id_bytes = build_id_bytes;
+    extra->next = member->extras;
+    member->extras = extra;
+    return extra;
+}
+
 /* Copies an entry, checking each field. Returns whether it makes sense. */
-static bool copy_entry(const struct member *member, struct object *object, const struct wire_object *shared)
+static bool copy_entry(struct member *member, struct object *object, const struct wire_object *shared)
 {
     struct wire_object entry;
     memcpy(&entry, shared, sizeof entry); /* once: what is checked is what is used */
@@ -31,9 +53,10 @@ static bool copy_entry(const struct member *member, struct object *object, const
     object->own_malloc = entry.own_malloc;
     object->build_id_bytes = entry.build_id_bytes <= IMAGE_BUILD_ID_MAX ? entry.build_id_bytes : 0;
     memcpy(object->build_id, entry.build_id, object->build_id_bytes);
-    memcpy(object->path, entry.path, sizeof object->path);
-    object->path[sizeof object->path - 1] = 0;
-    settle_path(member, object->path, sizeof object->path);
+    entry.path[sizeof entry.path - 1] = 0;
+    settle_path(member, entry.path, sizeof entry.path);
+    object->file = keep_file(member, entry.path, true, object->build_id, object->build_id_bytes);
+    object->path = object->file ? object->file->path : "?";
     return true;
 }
 
@@ -44,18 +67,23 @@ static bool has_build_id(const struct image *image, const uint8_t *build_id, siz
     return have == bytes && !memcmp(id, build_id, bytes);
 }
 
+static struct image *image_of(struct extra *file)
+{
+    if (file->image_tried)
+        return file->image;
+    file->image_tried = true;
+    /* The name came from the program: only a file with the same build-id is the one that it has loaded. */
+    if (!image_open(NULL, &file->image, file->path) && file->listed &&
+        !has_build_id(file->image, file->build_id, file->build_id_bytes)) {
+        image_close(file->image);
+        file->image = NULL;
+    }
+    return file->image;
+}
+
 struct image *member__image(struct object *object)
 {
-    if (object->image_tried)
-        return object->image;
-    object->image_tried = true;
-    /* The name came from the program: only a file with the same build-id is the one that it has loaded. */
-    if (!image_open(NULL, &object->image, object->path) &&
-        !has_build_id(object->image, object->build_id, object->build_id_bytes)) {
-        image_close(object->image);
-        object->image = NULL;
-    }
-    return object->image;
+    return object->file ? image_of(object->file) : NULL;
 }
 
 const char *member__keep_path(struct member *member, const char *path)
@@ -63,34 +91,16 @@ const char *member__keep_path(struct member *member, const char *path)
     for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
         if (member->objects[i].known && !strcmp(member->objects[i].path, path))
             return member->objects[i].path;
-    for (struct extra *e = member->extras; e; e = e->next)
-        if (!strcmp(e->path, path))
-            return e->path;
-    struct extra *extra = calloc(1, sizeof *extra);
-    char *copy = extra ? strdup(path) : NULL;
-    if (!copy) {
-        free(extra);
-        return NULL;
-    }
-    extra->path = copy;
-    extra->next = member->extras;
-    member->extras = extra;
-    return copy;
+    static const uint8_t none[1];
+    struct extra *extra = keep_file(member, path, false, none, 0);
+    return extra ? extra->path : NULL;
 }
 
 struct image *member__image_of(struct member *member, const char *path)
 {
-    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
-        if (path == member->objects[i].path)
-            return member__image(&member->objects[i]);
-    for (struct extra *e = member->extras; e; e = e->next) {
-        if (e->path != path)
-            continue;
-        if (!e->image_tried)
-            image_open(NULL, &e->image, path);
-        e->image_tried = true;
-        return e->image;
-    }
+    for (struct extra *e = member->extras; e; e = e->next)
+        if (e->path == path)
+            return image_of(e);
     return NULL;
 }
 
@@ -98,7 +108,7 @@ bool member__warm(struct member *member)
 {
     for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++) {
         struct object *object = &member->objects[i];
-        if (object->known && !object->image_tried) {
+        if (object->known && object->file && !object->file->image_tried) {
             member__image(object);
             return true;
         }
@@ -132,12 +142,14 @@ static void set_returns(struct member *member, struct image *image, uint32_t ind
 }
 
 /* Heap checks that cannot be made are no secret: said once for each file. */
-static void tell_allocator(const struct member *member, const struct object *object)
+static void tell_allocator(const struct member *member, struct object *object)
 {
     const char *slash = strrchr(object->path, '/'), *name = slash ? slash + 1 : object->path;
-    const char *allocator = object->image ? image_traits(object->image).allocator : NULL;
-    if (member->options.mode < WIRE_MODE_CHECK)
+    struct image *image = member__image(object);
+    const char *allocator = image ? image_traits(image).allocator : NULL;
+    if (member->options.mode < WIRE_MODE_CHECK || !object->file || object->file->allocator_told)
         return;
+    object->file->allocator_told = true;
     if (object->own_malloc == WIRE_OWN_MALLOC_USED)
         base_warn("%s brings its own malloc%s%s: faults on its heap blocks are not seen", name,
                   allocator ? ", " : "", allocator ? allocator : "");
@@ -151,6 +163,8 @@ static void answer(struct member *member, struct object *object, struct wire_obj
     pthread_mutex_lock(&member->lock);
     bool sound = copy_entry(member, object, shared);
     object->known = true;
+    if (sound && object->file)
+        object->file->is_past = false;
     if (sound && object->own && object->count) {
         struct member_object view = {
             .path = object->path,
@@ -168,7 +182,7 @@ static void answer(struct member *member, struct object *object, struct wire_obj
             member__locals(member, view.image, object);
     } else if (!sound) {
         object->count = 0;
-        snprintf(object->path, sizeof object->path, "(object with a broken entry)");
+        object->path = "(object with a broken entry)";
     }
     pthread_mutex_unlock(&member->lock);
     __atomic_store_n(&shared->state, WIRE_OBJECT_ANSWERED, __ATOMIC_RELEASE);
@@ -208,29 +222,44 @@ unsigned member_set_level(struct member *member, const uint8_t *build_id, size_t
     return set;
 }
 
+void member__count(const struct member *member, struct member_stats *stats, const struct object *object)
+{
+    stats->objects_own++;
+    for (uint32_t i = object->first; i < object->first + object->count; i++) {
+        const struct wire_function *f = &member->page->functions[i];
+        uint8_t refusal = __atomic_load_n(&f->refusal, __ATOMIC_RELAXED);
+        stats->functions_found++;
+        if (refusal != CORE_REFUSAL_NONE) {
+            stats->functions_refused++;
+            stats->refused[refusal < CORE_REFUSAL_COUNT ? refusal : CORE_REFUSAL_UNSUPPORTED]++;
+        } else if (__atomic_load_n(&member->page->level[i], __ATOMIC_RELAXED) != WIRE_LEVEL_NATIVE) {
+            stats->functions_supervised++;
+        }
+        stats->entries += __atomic_load_n(&f->patched, __ATOMIC_RELAXED);
+    }
+}
+
+static void count_past(struct member_stats *stats, const struct member_stats *past)
+{
+    stats->objects_own += past->objects_own;
+    stats->functions_found += past->functions_found;
+    stats->functions_supervised += past->functions_supervised;
+    stats->functions_refused += past->functions_refused;
+    for (unsigned i = 0; i < CORE_REFUSAL_COUNT; i++)
+        stats->refused[i] += past->refused[i];
+    stats->entries += past->entries;
+}
+
 void member_stats(struct member *member, struct member_stats *stats)
 {
     *stats = (struct member_stats){.objects_own = 0};
     pthread_mutex_lock(&member->lock);
-    for (uint32_t o = 0; o < WIRE_OBJECTS_MAX; o++) {
-        const struct object *object = &member->objects[o];
-        if (!object->known || !object->own)
-            continue;
-        stats->objects_own++;
-        for (uint32_t i = object->first; i < object->first + object->count; i++) {
-            const struct wire_function *f = &member->page->functions[i];
-            uint8_t refusal = __atomic_load_n(&f->refusal, __ATOMIC_RELAXED);
-            bool patched = __atomic_load_n(&f->patched, __ATOMIC_RELAXED);
-            stats->functions_found++;
-            if (refusal != CORE_REFUSAL_NONE) {
-                stats->functions_refused++;
-                stats->refused[refusal < CORE_REFUSAL_COUNT ? refusal : CORE_REFUSAL_UNSUPPORTED]++;
-            } else if (__atomic_load_n(&member->page->level[i], __ATOMIC_RELAXED) != WIRE_LEVEL_NATIVE) {
-                stats->functions_supervised++;
-            }
-            stats->entries += patched;
-        }
-    }
+    for (uint32_t o = 0; o < WIRE_OBJECTS_MAX; o++)
+        if (member->objects[o].known && member->objects[o].own)
+            member__count(member, stats, &member->objects[o]);
+    for (const struct extra *e = member->extras; e; e = e->next)
+        if (e->is_past)
+            count_past(stats, &e->past);
     pthread_mutex_unlock(&member->lock);
     for (unsigned i = 0; i < CORE_COUNTER_COUNT; i++)
         stats->counters[i] = __atomic_load_n(&member->page->counters[i], __ATOMIC_RELAXED);

@@ -191,6 +191,8 @@ int member_open(struct base_error *error, struct member **out, const struct memb
     pthread_mutex_init(&member->lock, NULL);
     pthread_mutex_init(&member->queue_lock, NULL);
     member->queue_end = &member->queue_first;
+    for (uint32_t i = 0; i < WIRE_OBJECTS_MAX; i++)
+        member->objects[i].path = "";
     if (find_stem(error, member->stem, options->stem) || make_page(error, member) ||
         fill_page(error, member) || (options->counting && member__counting_start(error, member))) {
         member_close(member);
@@ -207,8 +209,6 @@ void member_close(struct member *member)
     member__forget(member);
     if (member->page)
         member__collector_stop(member);
-    for (size_t i = 0; i < WIRE_OBJECTS_MAX; i++)
-        image_close(member->objects[i].image);
     while (member->extras) {
         struct extra *extra = member->extras;
         member->extras = extra->next;

@@ -11,20 +11,27 @@
 struct object {
     bool known;
     bool own;
-    uint32_t own_malloc;   /* enum wire_own_malloc, unchecked */
-    uint32_t first, count; /* within functions[] */
+    uint32_t own_malloc;                 /* enum wire_own_malloc, unchecked */
+    uint32_t first, count;               /* within functions[] */
+    uint32_t locals_first, locals_count; /* within locals[] */
     uint8_t build_id[IMAGE_BUILD_ID_MAX];
     uint32_t build_id_bytes;
-    char path[sizeof((struct wire_object *)0)->path];
-    bool image_tried;
-    struct image *image;
+    const char *path;   /* kept until member_close */
+    struct extra *file; /* whose path that is, or NULL */
 };
 
-/* A file met in a crash that the runtime had not listed. */
+/* A file: one that was listed at some time, or one met in a crash that the runtime had not listed. */
 struct extra {
     char *path;
+    bool listed; /* its build-id is known */
+    uint8_t build_id[IMAGE_BUILD_ID_MAX];
+    uint32_t build_id_bytes;
+    bool allocator_told;
     bool image_tried;
     struct image *image; /* or NULL: unreadable */
+    /* Its entry was taken back: what stood there. */
+    bool is_past;
+    struct member_stats past;
     struct extra *next;
 };
 
@@ -78,7 +85,11 @@ struct member {
 
     pthread_mutex_t lock; /* objects[].known and all level bytes */
     struct object objects[WIRE_OBJECTS_MAX];
-    uint32_t locals_used; /* of the page's locals[]; as objects[].known */
+    struct reclaim {
+        uint64_t ended_ns, took_ns;          /* the last search for unused entries, monotonic */
+        uint32_t wanted;                     /* page->wanted as it was answered */
+        uint64_t stuck_ns[WIRE_OBJECTS_MAX]; /* since when an entry is being filled by nobody; 0: it is not */
+    } reclaim;
 
     uint32_t work; /* atomic, futex word: incremented when member_serve has something to look at */
     /* The collector thread and its queue (collector.c); `queue_lock` guards the queue. */
@@ -121,9 +132,13 @@ struct image *member__image(struct object *object);
 /* Opens the file of one object that no question has needed yet, so that a fault's report need not wait for it. Returns
    whether there was one. */
 bool member__warm(struct member *member);
-/* A file's name, kept until member_close: that of the runtime's object when it listed the file. NULL: out of memory. */
+/* Adds what stands in an object's entry. */
+void member__count(const struct member *member, struct member_stats *stats, const struct object *object);
+/* reclaim.c: takes back entries of files that no living process has loaded, when the page runs full. */
+void member__reclaim(struct member *member);
 /* locals.c: lays the object's local variables down on the page. Lock held. */
-void member__locals(struct member *member, struct image *image, const struct object *object);
+void member__locals(struct member *member, struct image *image, struct object *object);
+/* A file's name, kept until member_close: that of the runtime's object when it listed the file. NULL: out of memory. */
 const char *member__keep_path(struct member *member, const char *path);
 /* Image of a kept path, opened at first need. Returns NULL when there is none. */
 struct image *member__image_of(struct member *member, const char *path);

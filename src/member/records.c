@@ -25,6 +25,9 @@ static void enter(struct slot *slot, enum slot_stage stage, int pid)
 
 static void release(struct wire_fault *shared, struct slot *slot, uint32_t from)
 {
+    /* Who claims the slot next must not be taken for the dead process that had it before. */
+    if (is_dead(slot->pid))
+        __atomic_store_n(&shared->pid, 0, __ATOMIC_RELAXED);
     /* Only from the state we saw: a slow process may have finished it meanwhile. */
     __atomic_compare_exchange_n(&shared->state, &from, WIRE_FAULT_FREE, false, __ATOMIC_ACQ_REL,
                                 __ATOMIC_RELAXED);

@@ -257,6 +257,8 @@ bool member_serve(struct member *member, int *status, unsigned timeout_ms)
         *status = got;
         return true;
     }
+    if (all)
+        member__reclaim(member);
     bool settled = base_monotonic_ns() - member->started_ns > settled_ns;
     if (all && !(settled && member__warm(member)))
         member__futex_wait(&member->work, seen, timeout_ms);

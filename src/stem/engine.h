@@ -155,6 +155,7 @@ struct stem_function {
     uint8_t original[8];
     const uint8_t *linked;      /* its translation, for direct calls; NULL: none yet */
     struct stem_link *links;    /* calls to be led there */
+    const uint8_t *door;        /* where its patched entry leads: the gate, or what stands before it */
     int32_t *gate_monitor;      /* aligned rel32 of its jump to the monitored translation */
     const uint8_t *gate_native; /* its native way: */
     struct {
@@ -231,6 +232,10 @@ struct stem_object {
     const uint8_t *levels;    /* levels[i]: of functions[i], the page's bytes mapped once more */
     struct stem_translation **translations; /* in order of cache address */
     uint32_t translation_count, translation_room;
+    /* Of one that can be unloaded: what its code, and the list of objects before it, were when it was loaded; and, while it is
+       gone, since when (a serial number). */
+    uint64_t code_hash, before_hash;
+    uint32_t gone_since;
 };
 
 /* How many bytes of the object's segment follow an address in it; 0: it lies in none. Signal-safe. */
@@ -242,9 +247,13 @@ struct stem_function *stem_function_at(struct stem_object *object, uint32_t offs
 struct stem_function *stem_function_containing(struct stem_object *object, uint32_t offset);
 /* The FDE that covers `offset`. Signal-safe. Returns whether there is one. */
 bool stem_fde_find(struct stem_fde *fde, const struct stem_object *object, uint32_t offset);
+/* Whether an object that is loaded has this entry. */
+bool stem_object_uses(uint32_t page_index);
 struct stem_function *stem_function_by_index(struct stem_object **object, uint32_t page_index);
 /* Scans objects that the loader has mapped since the last call, forgets those it has unmapped. */
 void stem_objects_refresh(void);
+/* Gives back the code cache of the object that was unloaded first. Returns false when there is none. */
+bool stem_objects_drop_oldest(void);
 /* Copies application bytes as they were before any entry was patched. */
 void stem_object_bytes(uint8_t *out, const struct stem_object *object, uint32_t offset, uint32_t bytes);
 /* The program's own function that a dynamic symbol stands for, or NULL. */
@@ -265,6 +274,8 @@ const char *stem_object_got_name(struct stem_object *object, uint32_t offset);
 /* Gives the object and its functions their places on the control page: those that another process has made for the same file,
    or new ones. Returns false when the tables are full. Translator lock held, or before main. */
 bool stem_listing_make(struct stem_object *object);
+/* This process uses the entry no longer, unless another of its objects does. */
+void stem_listing_leave(uint32_t page_index);
 /* Waits a bounded time until the supervisor has set the levels of the object's functions. */
 void stem_listing_await(const struct stem_object *object);
 
@@ -394,6 +405,8 @@ bool stem_region_make(struct stem_object *object);
    already, so that calls do not wait for it and forked processes share the code. Lock held. */
 void stem_dispatch_translate_all(struct stem_object *object, bool armed_only);
 void stem_patch_all(struct stem_object *object);
+/* Patches the entries of an object that was unloaded and has come back as it was: its gates still stand. */
+void stem_patch_again(struct stem_object *object);
 void stem_patch_loader_hook(uintptr_t r_brk);
 
 /* Registers at a slow call, as the entry stubs lay them out. `flags` is rflags. */

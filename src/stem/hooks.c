@@ -36,6 +36,7 @@ bool stem_hook_add(struct stem_object *o, struct stem_function *f, const struct 
     uint8_t *entry_code = (uint8_t *)(o->base + f->offset),
             *jump = entry_code - (f->patched_bytes == 2 ? 5 : 0);
     stem_emit_jump(&jump, stub);
+    f->door = stub;
     f->hooked = true;
     return true;
 }

@@ -4,11 +4,43 @@
    an entry is owned by who moved its state to FILLING by compare-and-swap; nothing that stands on the page is used before
    it is checked against what this process has read out of its own image. Two that fill entries for one file at once
    see each other, since each names its file before it looks for the other: the later entry is given back, with its run of
-   functions, for the next claim. */
+   functions, for the next claim.
+
+   An entry that is used is marked by a mapping (WIRE_MARK_OFFSET), which ends with the process whatever ends it. Entries without a mark
+   are taken back by the supervisor when room gets short. */
+#define _GNU_SOURCE
 #include "stem/engine.h"
 #include "stem/sys.h"
 
-enum { YIELD_MS = 20 };
+#include <sys/mman.h>
+
+enum { YIELD_MS = 20, PAGE = 4096 };
+
+/* ---- marks ---------------------------------------------------------------------------------------------------- */
+
+static uintptr_t marks; /* room for one of each entry */
+
+static bool mark(uint32_t index)
+{
+    if (!marks) {
+        long p = sys_call6(SYS_mmap, stem_pages_place(WIRE_OBJECTS_MAX * PAGE), WIRE_OBJECTS_MAX * PAGE,
+                           PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (sys_failed(p))
+            return false;
+        marks = (uintptr_t)p;
+    }
+    /* mremap of a shared mapping with old size 0 makes a second view of it, without needing the descriptor. */
+    return !sys_failed(sys_call5(SYS_mremap, (uintptr_t)stem_control + WIRE_MARK_OFFSET(index), 0, PAGE,
+                                 MREMAP_MAYMOVE | MREMAP_FIXED, marks + (uintptr_t)index * PAGE));
+}
+
+static void unmark(uint32_t index)
+{
+    sys_call6(SYS_mmap, marks + (uintptr_t)index * PAGE, PAGE, PROT_NONE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+/* ---- sharing -------------------------------------------------------------------------------------------------- */
 
 static bool has_identity(const struct wire_object *w, const struct stem_object *o)
 {
@@ -51,17 +83,32 @@ static uint32_t objects_claimed(void)
     return n < WIRE_OBJECTS_MAX ? n : WIRE_OBJECTS_MAX;
 }
 
+/* Marks an entry and looks whether it stands. One that the supervisor doubts is ours if we are the first to say so. */
+static bool take_part(struct stem_object *o, uint32_t index)
+{
+    struct wire_object *w = &stem_control->objects[index];
+    uint32_t first, doubted = WIRE_OBJECT_DOUBTED;
+    if (!mark(index))
+        return false;
+    __atomic_compare_exchange_n(&w->state, &doubted, WIRE_OBJECT_ANSWERED, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_RELAXED);
+    if (is_listed(__atomic_load_n(&w->state, __ATOMIC_SEQ_CST)) && has_identity(w, o) &&
+        has_functions(&first, w, o)) {
+        use(o, index, first);
+        return true;
+    }
+    stem_listing_leave(index);
+    return false;
+}
+
 /* Shares an entry that another process has listed. */
 static bool share(struct stem_object *o)
 {
     for (uint32_t i = 0, n = objects_claimed(); i < n; i++) {
         const struct wire_object *w = &stem_control->objects[i];
-        uint32_t first;
-        if (is_listed(__atomic_load_n(&w->state, __ATOMIC_ACQUIRE)) && has_identity(w, o) &&
-            has_functions(&first, w, o)) {
-            use(o, i, first);
+        uint32_t state = __atomic_load_n(&w->state, __ATOMIC_ACQUIRE);
+        if ((is_listed(state) || state == WIRE_OBJECT_DOUBTED) && has_identity(w, o) && take_part(o, i))
             return true;
-        }
     }
     return false;
 }
@@ -113,17 +160,20 @@ static uint32_t best_retired(uint32_t functions)
 static uint32_t claim(const struct stem_object *o)
 {
     struct wire_control *page = stem_control;
-    uint32_t index = best_retired(o->function_count), first;
-    bool fits = index != WIRE_NO_OBJECT && room_of(&page->objects[index]) >= o->function_count;
-    if (!fits || !own(&page->objects[index], WIRE_OBJECT_RETIRED)) {
-        fits = false;
-        if (take(&first, &page->object_count, 1, WIRE_OBJECTS_MAX))
+    uint32_t index, first;
+    bool fits;
+    do { /* until one is ours: others claim, too */
+        index = best_retired(o->function_count);
+        fits = index != WIRE_NO_OBJECT && room_of(&page->objects[index]) >= o->function_count;
+        if (!fits && take(&first, &page->object_count, 1, WIRE_OBJECTS_MAX)) {
             index = first;
-        else if (index == WIRE_NO_OBJECT || !own(&page->objects[index], WIRE_OBJECT_RETIRED))
+            __atomic_store_n(&page->objects[index].state, WIRE_OBJECT_FILLING, __ATOMIC_RELEASE);
+            break;
+        }
+        if (index == WIRE_NO_OBJECT)
             return WIRE_NO_OBJECT;
-    }
+    } while (!own(&page->objects[index], WIRE_OBJECT_RETIRED));
     struct wire_object *w = &page->objects[index];
-    __atomic_store_n(&w->state, WIRE_OBJECT_FILLING, __ATOMIC_RELEASE);
     if (fits && room_of(w) >= o->function_count)
         return index;
     w->room = 0;
@@ -168,7 +218,7 @@ static bool yields(struct stem_object *o, uint32_t mine)
     } step = {0, 1000000};
     for (uint32_t i = 0, n = objects_claimed(); i < n; i++) {
         struct wire_object *w = &stem_control->objects[i];
-        uint32_t state = __atomic_load_n(&w->state, __ATOMIC_SEQ_CST), first;
+        uint32_t state = __atomic_load_n(&w->state, __ATOMIC_SEQ_CST);
         if (i == mine || !(is_listed(state) || (state == WIRE_OBJECT_NAMED && i < mine)) ||
             !has_identity(w, o))
             continue;
@@ -176,11 +226,32 @@ static bool yields(struct stem_object *o, uint32_t mine)
             sys_call4(SYS_futex, &w->state, 0 /* FUTEX_WAIT */, state, &step);
             state = __atomic_load_n(&w->state, __ATOMIC_ACQUIRE);
         }
-        if (is_listed(state) && has_identity(w, o) && has_functions(&first, w, o)) {
-            use(o, i, first);
+        if (is_listed(state) && has_identity(w, o) && take_part(o, i))
             return true;
-        }
     }
+    return false;
+}
+
+/* Full tables: the supervisor is asked to look for entries that nobody uses. Returns whether it has looked. */
+static bool have_cleared(void)
+{
+    struct wire_control *page = stem_control;
+    static bool in_vain; /* the supervisor is gone: not asked again */
+    uint32_t seen = __atomic_load_n(&page->cleared, __ATOMIC_ACQUIRE);
+    struct {
+        int64_t s, ns;
+    } step = {0, 10000000};
+    if (in_vain || !page->supervisor_pid)
+        return false;
+    __atomic_fetch_add(&page->wanted, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&page->doorbell, 1, __ATOMIC_RELEASE);
+    sys_call3(SYS_futex, &page->doorbell, 1 /* FUTEX_WAKE */, 1);
+    for (uint32_t waited = 0; waited < page->config.answer_ms; waited += 10) {
+        if (__atomic_load_n(&page->cleared, __ATOMIC_ACQUIRE) != seen)
+            return true;
+        sys_call4(SYS_futex, &page->cleared, 0 /* FUTEX_WAIT */, seen, &step);
+    }
+    in_vain = true;
     return false;
 }
 
@@ -190,14 +261,20 @@ bool stem_listing_make(struct stem_object *o)
     if (share(o))
         return true;
     uint32_t index = claim(o);
+    if (index == WIRE_NO_OBJECT && have_cleared()) {
+        if (share(o))
+            return true;
+        index = claim(o);
+    }
     if (index == WIRE_NO_OBJECT)
         return false;
     struct wire_object *w = &page->objects[index];
     uint32_t first = w->first_function;
-    if (first > WIRE_FUNCTIONS_MAX || o->function_count > WIRE_FUNCTIONS_MAX - first)
+    if (first > WIRE_FUNCTIONS_MAX || o->function_count > WIRE_FUNCTIONS_MAX - first || !mark(index))
         return false;
     fill_identity(w, o);
     if (yields(o, index)) {
+        stem_listing_leave(index);
         __atomic_store_n(&w->state, WIRE_OBJECT_RETIRED, __ATOMIC_RELEASE);
         return true;
     }
@@ -212,6 +289,12 @@ bool stem_listing_make(struct stem_object *o)
     __atomic_store_n(&w->state, WIRE_OBJECT_LISTED, __ATOMIC_RELEASE);
     sys_call3(SYS_futex, &w->state, 1 /* FUTEX_WAKE */, 0x7fffffff);
     return true;
+}
+
+void stem_listing_leave(uint32_t index)
+{
+    if (index < WIRE_OBJECTS_MAX && !stem_object_uses(index))
+        unmark(index);
 }
 
 void stem_listing_await(const struct stem_object *o)

@@ -19,6 +19,10 @@ void stem_scan_functions(struct stem_object *object);
 
 static struct stem_object objects[WIRE_OBJECTS_MAX];
 static uint32_t object_count;
+/* Objects that were unloaded keep their code caches for the time that the same files come again at the same places, as a server's
+   modules do that are reloaded with its configuration. The oldest are given up first. */
+enum { GONE_KEPT = 128 };
+static uint32_t gone_count, gone_ever;
 
 /* Never supervised: the C library family, the compiler's runtime, and our own parts. */
 static const char *const never[] = {"ld-linux*",
@@ -238,9 +242,18 @@ struct stem_object *stem_object_of_cache(uintptr_t address)
 {
     uint32_t n = __atomic_load_n(&object_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < n; i++)
-        if (address - (uintptr_t)objects[i].region < (uintptr_t)(objects[i].region_end - objects[i].region))
+        if (__atomic_load_n(&objects[i].levels, __ATOMIC_ACQUIRE) && /* the region's bounds stand */
+            address - (uintptr_t)objects[i].region < (uintptr_t)(objects[i].region_end - objects[i].region))
             return &objects[i];
     return NULL;
+}
+
+bool stem_object_uses(uint32_t page_index)
+{
+    for (uint32_t i = 0; i < object_count; i++)
+        if (!objects[i].gone && objects[i].page_index == page_index)
+            return true;
+    return false;
 }
 
 struct stem_function *stem_function_at(struct stem_object *o, uint32_t offset)
@@ -383,14 +396,143 @@ static const char *program_path(void)
     return path;
 }
 
-static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *header)
+/* ---- places for objects ------------------------------------------------------------------------------------------- */
+
+/* Gives up the code cache of an object that is gone. */
+static void drop(struct stem_object *o)
 {
-    if (object_count == WIRE_OBJECTS_MAX)
+    __atomic_store_n(&o->levels, NULL, __ATOMIC_SEQ_CST); /* nobody looks at the region from here on */
+    if (o->region) {
+        sys_call2(SYS_munmap, o->region, o->region_end - o->region);
+        stem_limits_ours(-(int64_t)(o->region_end - o->region));
+    }
+    o->region = o->region_end = NULL;
+}
+
+static struct stem_object *oldest_gone(bool with_region)
+{
+    struct stem_object *oldest = NULL;
+    for (uint32_t i = 0; i < object_count; i++)
+        if (objects[i].gone && (!with_region || objects[i].region) &&
+            (!oldest || objects[i].gone_since < oldest->gone_since))
+            oldest = &objects[i];
+    return oldest;
+}
+
+bool stem_objects_drop_oldest(void)
+{
+    struct stem_object *oldest = oldest_gone(true);
+    if (oldest)
+        drop(oldest);
+    return oldest != NULL;
+}
+
+/* A place for a new object, that nobody finds until it is published. */
+static struct stem_object *place(void)
+{
+    if (gone_count < GONE_KEPT && object_count < WIRE_OBJECTS_MAX)
+        return &objects[object_count];
+    struct stem_object *o = oldest_gone(false);
+    if (o)
+        drop(o);
+    return o;
+}
+
+static void publish(struct stem_object *o)
+{
+    if (o == &objects[object_count])
+        __atomic_store_n(&object_count, object_count + 1, __ATOMIC_RELEASE);
+    else
+        gone_count--;
+    __atomic_store_n(&o->gone, false, __ATOMIC_RELEASE);
+}
+
+static void set_gone(struct stem_object *o)
+{
+    o->gone = true;
+    o->gone_since = ++gone_ever;
+    gone_count++;
+    stem_frames_forget();
+    stem_globals_forget(o);
+    stem_listing_leave(o->page_index);
+}
+
+/* ---- loading and reloading ---------------------------------------------------------------------------------------- */
+
+static void find_exact(struct stem_object *o)
+{
+    o->exact |= __atomic_load_n(&stem_control->locals_of[o->page_index].count, __ATOMIC_ACQUIRE) != 0;
+    o->exact &= stem_control->config.heap_stacks && stem_shadow_base;
+    if (o->exact)
+        stem_intrinsic_overrun = stem_variable_overrun;
+}
+
+static uint64_t hash_of_code(const struct stem_object *o)
+{
+    uint64_t hash = o->code_high - o->code_low;
+    for (const uint64_t *p = (const uint64_t *)o->code_low; (uintptr_t)(p + 1) <= o->code_high; p++)
+        hash = ((hash ^ *p) * 0x9e3779b97f4a7c15ull) ^ hash >> 29;
+    return hash;
+}
+
+static bool is_same(const struct stem_object *a, const struct stem_object *b)
+{
+    return a->base == b->base && a->low == b->low && a->high == b->high && a->code_low == b->code_low &&
+           a->code_high == b->code_high && a->code_hash == b->code_hash && a->before_hash == b->before_hash &&
+           same_text(a->path, b->path) && a->build_id_bytes == b->build_id_bytes &&
+           !memcmp(a->build_id, b->build_id, sizeof a->build_id);
+}
+
+/* An object that is loaded again as it was: the same file at the same place, behind the same other objects, so that its symbols
+   mean what they meant. Its gates and translations stand; only the entries must be patched again. */
+static bool revive(const struct stem_object *fresh)
+{
+    struct stem_object *o = NULL;
+    for (uint32_t i = 0; i < object_count && !o; i++)
+        if (objects[i].gone && objects[i].levels && objects[i].code_start && is_same(&objects[i], fresh))
+            o = &objects[i];
+    if (!o)
+        return false;
+    uint32_t index = o->page_index, first = o->functions[0].index;
+    bool listed = stem_listing_make(o);
+    if (!listed || o->page_index != index || o->functions[0].index != first) {
+        if (listed)
+            stem_listing_leave(o->page_index);
+        o->page_index = WIRE_NO_OBJECT;
+        drop(o);
+        return false;
+    }
+    publish(o);
+    o->exact = stem_globals_add(o);
+    stem_count(CORE_COUNTER_OBJECTS, 1);
+    stem_count(CORE_COUNTER_FUNCTIONS_FOUND, o->function_count);
+    stem_patch_again(o);
+    stem_listing_await(o);
+    find_exact(o);
+    return true;
+}
+
+/* `before`: of the objects that stand before it in the loader's list, 0 when it can never be unloaded. */
+static void add(const struct link_map *map, const Elf64_Ehdr *header, bool is_program, uint64_t before)
+{
+    static struct stem_object fresh; /* its path is the loader's, which frees it at dlclose */
+    fresh = (struct stem_object){
+        .base = map->l_addr, .gone = true, .page_index = WIRE_NO_OBJECT, .before_hash = before};
+    fresh.path = is_program ? program_path() : map->l_name;
+    if (!read_image(&fresh, header))
         return;
-    struct stem_object *o = &objects[object_count];
-    *o = (struct stem_object){.base = map->l_addr};
-    o->path = is_program ? program_path() : map->l_name;
-    if (!is_program) { /* the loader frees its string at dlclose */
+    if (is_program)
+        fresh.entry = (uint32_t)header->e_entry;
+    fresh.own = is_own(fresh.path, is_program);
+    if (before && fresh.own && fresh.code_low) {
+        fresh.code_hash = hash_of_code(&fresh);
+        if (revive(&fresh))
+            return;
+    }
+    struct stem_object *o = place();
+    if (!o)
+        return;
+    if (!is_program) {
         size_t n = 0;
         while (map->l_name[n])
             n++;
@@ -398,13 +540,9 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
         if (!copy)
             return;
         memcpy(copy, map->l_name, n + 1);
-        o->path = copy;
+        fresh.path = copy;
     }
-    if (!read_image(o, header))
-        return;
-    if (is_program)
-        o->entry = (uint32_t)header->e_entry;
-    o->own = is_own(o->path, is_program);
+    *o = fresh;
     if (o->own && o->code_low && stem_control->config.mode != WIRE_MODE_OFF)
         stem_scan_functions(o);
     if (!stem_listing_make(o)) {
@@ -414,7 +552,7 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
         o->page_index = WIRE_NO_OBJECT;
     }
     /* Published before it is patched: a lookup by address must already find it. */
-    __atomic_store_n(&object_count, object_count + 1, __ATOMIC_RELEASE);
+    publish(o);
     o->exact = o->own && stem_globals_add(o);
     if (o->function_count) {
         stem_count(CORE_COUNTER_OBJECTS, 1);
@@ -426,10 +564,7 @@ static void add(const struct link_map *map, bool is_program, const Elf64_Ehdr *h
             stem_listing_await(o);
             if (stem_control->config.knobs & 1u << CORE_KNOB_TRANSLATE_ARMED)
                 stem_dispatch_translate_all(o, true);
-            o->exact |= __atomic_load_n(&stem_control->locals_of[o->page_index].count, __ATOMIC_ACQUIRE) != 0;
-            o->exact &= stem_control->config.heap_stacks && stem_shadow_base;
-            if (o->exact)
-                stem_intrinsic_overrun = stem_variable_overrun;
+            find_exact(o);
         }
     }
 }
@@ -479,6 +614,7 @@ static struct r_debug *find_loader(const Elf64_Ehdr *program)
 void stem_objects_refresh(void)
 {
     static const Elf64_Ehdr *program;
+    bool at_start = !loader;
     if (!loader) {
         program = program_header_page();
         loader = program ? find_loader(program) : NULL;
@@ -496,17 +632,20 @@ void stem_objects_refresh(void)
         bool present = false;
         for (const struct link_map *m = loader->r_map; m && !present; m = m->l_next)
             present = m->l_addr == objects[i].base;
-        if (!present) /* its cache stays mapped: a stale return address must not become somebody else's code */
-            objects[i].gone = true, stem_frames_forget(), stem_globals_forget(&objects[i]);
+        if (!present)
+            set_gone(&objects[i]);
     }
     bool first = true;
+    uint64_t before = CORE_HASH_SEED;
     for (const struct link_map *m = loader->r_map; m; m = m->l_next, first = false) {
+        size_t n = 0;
+        const char *name = file_name(m->l_name);
+        bool is_kernels = !first && (core_glob("linux-vdso*", name) || core_glob("linux-gate*", name));
         if (first ? !already_known(m->l_addr, "", true)
-                  : *m->l_name && !already_known(m->l_addr, m->l_name, false)) {
-            const char *name = file_name(m->l_name);
-            if (!first && (core_glob("linux-vdso*", name) || core_glob("linux-gate*", name)))
-                continue;
-            add(m, first, first ? program : (const Elf64_Ehdr *)m->l_addr);
-        }
+                  : *m->l_name && !is_kernels && !already_known(m->l_addr, m->l_name, false))
+            add(m, first ? program : (const Elf64_Ehdr *)m->l_addr, first, at_start ? 0 : before);
+        while (m->l_name[n])
+            n++;
+        before = core_hash(core_hash(before, &m->l_addr, sizeof m->l_addr), m->l_name, n);
     }
 }

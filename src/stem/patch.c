@@ -103,7 +103,7 @@ static bool map_levels(struct stem_object *o)
     long p = sys_call5(SYS_mremap, page, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, o->region);
     if (sys_failed(p))
         return false;
-    o->levels = o->region + (first - page);
+    __atomic_store_n(&o->levels, o->region + (first - page), __ATOMIC_RELEASE);
     o->next = o->region + bytes;
     return true;
 }
@@ -130,7 +130,9 @@ bool stem_region_make(struct stem_object *o)
     size_t code = o->code_high - o->code_low;
     size_t bytes = code * 14 + o->function_count * (size_t)(GATE_BYTES_MAX / 2) + (1 << 20);
     bytes = (bytes + 65535) & ~65535ul;
-    o->region = map_near(o->low, o->high, bytes, o->entry != 0);
+    do
+        o->region = map_near(o->low, o->high, bytes, o->entry != 0);
+    while (!o->region && stem_objects_drop_oldest());
     if (!o->region) {
         refuse_all(o, CORE_REFUSAL_NO_REACH);
         return false;
@@ -292,6 +294,14 @@ static void emit_gate_tail(const struct stem_object *o, struct stem_function *f,
     stem_emit_jump_through(p, &o->stubs[STUB_TRANSLATE]);
 }
 
+static void lead_to_door(const struct stem_object *o, const struct stem_function *f)
+{
+    uint8_t *entry = (uint8_t *)(o->base + f->offset), *jump = f->patched_bytes == 2 ? entry - 5 : entry;
+    stem_emit_jump(&jump, f->door);
+    if (f->patched_bytes == 2)
+        *(volatile uint16_t *)entry = 0xf9eb; /* jmp -7 */
+}
+
 static bool patch(struct stem_object *o, struct stem_function *f)
 {
     uint8_t *entry = (uint8_t *)(o->base + f->offset);
@@ -374,15 +384,8 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     o->next = p;
     memcpy(f->original, entry, sizeof f->original);
     f->patched_bytes = (uint8_t)wanted;
-    if (padded) {
-        uint8_t *pad = entry - 5;
-        stem_emit_jump(&pad, f->gate);
-        uint16_t back = 0xf9eb; /* jmp -7 */
-        *(volatile uint16_t *)entry = back;
-    } else {
-        uint8_t *at = entry;
-        stem_emit_jump(&at, f->gate);
-    }
+    f->door = f->gate;
+    lead_to_door(o, f);
     return true;
 }
 
@@ -409,6 +412,25 @@ void stem_patch_all(struct stem_object *o)
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
     o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
     o->code_start = o->next;
+}
+
+void stem_patch_again(struct stem_object *o)
+{
+    uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
+    uint32_t patched = 0;
+    bool writable = !sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC));
+    for (uint32_t i = 0; writable && i < o->function_count; i++) {
+        struct stem_function *f = &o->functions[i];
+        if (!f->patched_bytes)
+            continue;
+        lead_to_door(o, f);
+        stem_control->functions[f->index].patched = 1;
+        patched++;
+    }
+    if (writable)
+        sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
+    stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
+    stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
 }
 
 /* The loader calls this empty function whenever its list of objects has changed; debuggers put a breakpoint there. */

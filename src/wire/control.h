@@ -11,7 +11,8 @@
    An object is a loaded ELF file. The runtime lists it with its functions (state LISTED) and rings the doorbell;
    the supervisor fills `level` and `returns` of its functions and answers (state ANSWERED). The runtime waits
    a bounded time for the answer and goes on with what stands there. Objects and functions are told apart by
-   build-id + offset, so that all processes of the program share the entries, whatever address each has them at.
+   build-id + offset, so that all processes of the program share the entries, whatever address each has them at. When the
+   tables run full, the supervisor takes back the entries that no living process uses.
 
    A function is named by its index in `functions`; its level byte is `level[index]`, and the code at the function's
    entry reads that byte on every call: one store by the supervisor changes what all processes do.
@@ -76,7 +77,14 @@ enum wire_object_state {
     WIRE_OBJECT_ANSWERED = 3, /* the supervisor has set levels and return kinds */
     WIRE_OBJECT_NAMED = 4,    /* a runtime has written which file it is, its functions are to follow */
     WIRE_OBJECT_RETIRED = 5,  /* nobody has it loaded: may be claimed again, with its run of functions */
+    WIRE_OBJECT_DOUBTED =
+        6, /* the supervisor looks whether anybody has it loaded: who loads it makes it ANSWERED again */
 };
+
+/* A process that uses entry i of objects[] maps this page of the file once more, read from nowhere: forked children inherit the mark,
+   exec and every kind of death take it away, and the supervisor finds it in /proc/PID/maps. First the mark, then a look at
+   the state; the supervisor makes the entry DOUBTED first and then looks for marks: one of the two sees the other. */
+#define WIRE_MARK_OFFSET(i) (((uint64_t)(i) + 1) * 4096)
 
 /* An allocator that an object brings with it. */
 enum wire_own_malloc {
@@ -254,11 +262,16 @@ struct wire_control {
     /* Supervisor. */
     struct wire_locals locals_of[WIRE_OBJECTS_MAX];
     struct wire_local locals[WIRE_LOCALS_MAX];
+    uint32_t wanted; /* runtime: incremented when the tables are full, atomic; then the doorbell is rung */
+    uint32_t
+        cleared; /* supervisor: incremented when it has looked for entries that nobody uses, futex word */
 };
 
 _Static_assert(sizeof(struct wire_object) == 560, "wire_object layout");
 _Static_assert(sizeof(struct wire_function) == 16, "wire_function layout");
 _Static_assert(offsetof(struct wire_control, level) % 4096 == 0, "level is mapped by page");
 _Static_assert(CORE_COUNTER_COUNT <= 64, "counters fit");
+_Static_assert(offsetof(struct wire_control, level) >= WIRE_MARK_OFFSET(WIRE_OBJECTS_MAX),
+               "a view of levels is no mark");
 
 #endif
