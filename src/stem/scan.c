@@ -4,8 +4,8 @@
 
    An FDE begins a function when its first row says CFA = rsp + 8, and something calls it or holds its address, or
    nothing at all jumps to it. An FDE that begins in the middle of a function lies: what is called lies shortly before
-   its start, or inside it and nothing calls the start. Calls, address computations and jumps are found by looking at every byte position of the code
-   without decoding: a byte that only looks like a call marks an FDE's exact start by chance once in billions. */
+   its start, or inside it and nothing calls the start. Calls, address computations and jumps are found by looking at every
+   byte position of the code without decoding; where a jump into an FDE makes the difference, what seems to call it is decoded. */
 #include "stem/engine.h"
 
 void stem_scan_functions(struct stem_object *object);
@@ -20,6 +20,7 @@ struct scan {
     uint8_t *entered; /* distance from its start, below ENTERED_MAX, to which another FDE jumps, or 0 */
     uint8_t *maybe;   /* the same, or only seems to jump */
     uint32_t *parent; /* the FDE that jumps into it, NONE without one */
+    uint32_t *caller; /* the only place that seems to call it, or to take its address; NONE without one */
 };
 enum { NONE = 0xffffffff, ENTERED_MAX = 5 /* bytes that a patch replaces */, PADDING = 5 };
 enum {
@@ -73,7 +74,7 @@ static void mark_called(void *context, uint32_t offset)
         s->seen[i] |= SEEN_CALLED;
 }
 
-/* Is the byte at `here` part of an instruction that jumps to, or calls, `to`? Decodes the FDE up to there. */
+/* Is the byte at `here` part of an instruction that jumps to, calls, or takes the address of `to`? Decodes the FDE up to there. */
 static bool leads(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to)
 {
     const struct stem_fde *f = &s->fdes[fde];
@@ -84,6 +85,8 @@ static bool leads(const struct scan *s, uint32_t fde, uint32_t here, uint32_t to
         if (!stem_decode(&insn, (const uint8_t *)(s->object->base + at), f->offset + f->bytes - at, at))
             return false;
     } while (at + insn.length <= here);
+    if (insn.flags & INSN_LEA_RIP)
+        return (uint32_t)insn.mem.disp == to;
     return (insn.kind == INSN_JUMP || insn.kind == INSN_BRANCH || insn.kind == INSN_CALL) &&
            insn.target == to;
 }
@@ -119,14 +122,25 @@ static void mark_astray(struct scan *s, uint32_t from, uint32_t here, uint32_t t
         s->seen[next] |= SEEN_BEFORE;
 }
 
+/* Bytes in code that look like a call or lea of an FDE's start. A few such are there by chance, never two for one FDE. */
+static bool mark_reference(struct scan *s, uint32_t here, uint32_t to)
+{
+    int32_t i = fde_starting_at(s, to);
+    if (i < 0)
+        return false;
+    if (s->caller[i] == NONE)
+        s->caller[i] = here;
+    else if (s->caller[i] != here)
+        s->seen[i] |= SEEN_CALLED;
+    return true;
+}
+
 static void mark_call(struct scan *s, uint32_t from, uint32_t here, uint32_t to)
 {
     uint32_t code = (uint32_t)(s->object->code_low - s->object->base);
     if (to - code >= s->object->code_high - s->object->code_low)
         return;
-    if (fde_starting_at(s, to) >= 0)
-        mark_called(s, to);
-    else if (from != NONE)
+    if (!mark_reference(s, here, to) && from != NONE)
         mark_astray(s, from, here, to);
 }
 
@@ -201,13 +215,26 @@ static void scan_code(struct scan *s)
         if (b == 0xe8)
             mark_call(s, current, here, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x8d && (p[1] & 0xc7) == 5)
-            mark_called(s, here + 6 + (uint32_t)rel32(p + 2));
+            mark_reference(s, here, here + 6 + (uint32_t)rel32(p + 2));
         else if (b == 0xe9)
             mark_jump(s, current, here, here + 5 + (uint32_t)rel32(p + 1));
         else if (b == 0x0f && (p[1] & 0xf0) == 0x80)
             mark_jump(s, current, here, here + 6 + (uint32_t)rel32(p + 2));
         else if ((b & 0xf0) == 0x70 || b == 0xeb || (b >= 0xe0 && b <= 0xe3))
             mark_jump(s, current, here, here + 2 + (uint32_t)(int8_t)p[1]);
+    }
+}
+
+/* One place that seems to call it makes an FDE a function; where a jump leads there too, that place is decoded first: a `.cold` part
+   would become an entry, and its gate destroys live flags. */
+static void settle_references(struct scan *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (s->caller[i] == NONE || s->seen[i] & SEEN_CALLED)
+            continue;
+        uint32_t from = s->seen[i] & SEEN_JUMPED ? fde_holding(s, s->caller[i]) : NONE;
+        if (from == NONE || leads(s, from, s->caller[i], s->fdes[i].offset))
+            s->seen[i] |= SEEN_CALLED;
     }
 }
 
@@ -268,24 +295,26 @@ void stem_scan_functions(struct stem_object *o)
         keep_nothing(o);
         return;
     }
-    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + 3);
+    size_t scratch = o->fde_count * (sizeof *s.fdes + sizeof *s.parent + sizeof *s.caller + 3);
     s.fdes = stem_pages_map(scratch);
     if (!s.fdes)
         return;
     s.parent = (uint32_t *)(s.fdes + o->fde_count);
-    s.seen = (uint8_t *)(s.parent + o->fde_count);
+    s.caller = s.parent + o->fde_count;
+    s.seen = (uint8_t *)(s.caller + o->fde_count);
     s.entered = s.seen + o->fde_count;
     s.maybe = s.entered + o->fde_count;
     for (uint32_t i = 0; i < o->fde_count; i++) {
         struct stem_fde *fde = &s.fdes[s.count];
         if (stem_fde_read(fde, o, o->eh_frame_hdr + o->fde_table[2 * i + 1]) && fde->bytes &&
             !stem_fde_is_plt(fde, o) && (!s.count || fde->offset >= fde[-1].offset + fde[-1].bytes))
-            s.parent[s.count++] = NONE;
+            s.parent[s.count] = s.caller[s.count] = NONE, s.count++;
     }
     stem_object_each_pointer(o, mark_pointer, &s);
     if (!o->base)
         scan_data(&s);
     scan_code(&s);
+    settle_references(&s);
     uint32_t entries = 0, lies = 0;
     for (uint32_t i = 0; i < s.count; i++)
         if (((s.seen[i] & (SEEN_JUMPED | SEEN_CALLED)) == SEEN_JUMPED) ||
