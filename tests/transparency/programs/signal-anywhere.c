@@ -8,7 +8,8 @@
 #include <time.h>
 #include <ucontext.h>
 
-enum { RANGES = 64, STACK = 1 << 17 };
+/* On a busy machine handlers nest twenty deep and more, each with a frame of several KiB for the vector registers. */
+enum { RANGES = 64, STACK = 1 << 21 };
 
 static struct {
     uintptr_t low, high;
