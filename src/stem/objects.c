@@ -109,6 +109,17 @@ static uint32_t count_gnu_symbols(const uint32_t *hash)
     return last + 1;
 }
 
+/* The hash table of a file that exports nothing may name no symbol at all; what the loader binds is one all the same. */
+static void count_relocated(struct stem_object *o, const struct elf_rela *r, uint32_t count)
+{
+    size_t room = o->symbols ? stem_object_room(o, o->symbols) / sizeof *o->symbols : 0;
+    for (uint32_t i = 0; r && i < count && stem_object_room(o, &r[i]) >= sizeof *r; i++) {
+        uint32_t symbol = ELF64_R_SYM(r[i].r.r_info);
+        if (symbol >= o->symbol_count && symbol < room)
+            o->symbol_count = symbol + 1;
+    }
+}
+
 static void read_dynamic(struct stem_object *o, const Elf64_Dyn *d)
 {
     uint64_t plt_bytes = 0, rela_bytes = 0;
@@ -146,6 +157,8 @@ static void read_dynamic(struct stem_object *o, const Elf64_Dyn *d)
     }
     o->plt_count = (uint32_t)(plt_bytes / sizeof(Elf64_Rela));
     o->relocation_count = (uint32_t)(rela_bytes / sizeof(Elf64_Rela));
+    count_relocated(o, o->plt_relocations, o->plt_count);
+    count_relocated(o, o->relocations, o->relocation_count);
 }
 
 static void read_notes(struct stem_object *o, const uint8_t *note, size_t bytes)
