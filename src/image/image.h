@@ -101,16 +101,26 @@ enum image_frame_base {
     IMAGE_FRAME_RBP,
     IMAGE_FRAME_RSP,
 };
+enum image_local_flags {
+    IMAGE_LOCAL_ALONE = 1,    /* nothing else shares its place */
+    IMAGE_LOCAL_PLAIN = 2,    /* its function was compiled without optimisation */
+    IMAGE_LOCAL_ARRAY = 4,    /* an array */
+    IMAGE_LOCAL_RECORD = 8,   /* a structure or union */
+    IMAGE_LOCAL_WORDS = 16,   /* array of pointers or of unsigned words: collectors scan on from such */
+    IMAGE_LOCAL_FOREIGN = 32, /* C++, where a name may stand for a part of an object */
+};
 struct image_local {
     uint64_t
         function; /* entry of its function; inlined variables count as those of the function that they are inlined into */
     int32_t offset;
     uint32_t bytes;
-    uint8_t base;  /* enum image_frame_base */
-    bool is_alone; /* nothing else shares its place: the compiler did not optimise */
+    uint8_t base;     /* enum image_frame_base */
+    uint8_t flags;    /* enum image_local_flags */
+    uint32_t line;    /* of its declaration, or 0 */
+    const char *name; /* or NULL */
 };
-/* All such variables of code in C, by function, from the debug information. Returns their number. Owns: the array is the
-   image's. */
+/* All such variables of code in C and C++, by function, from the debug information. Returns their number. Owns: the array and the
+   names are the image's. */
 size_t image_locals(struct image *image, const struct image_local **locals);
 
 /* Names of the libraries that the loader is told to load (DT_NEEDED). Returns their number.

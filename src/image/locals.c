@@ -1,8 +1,11 @@
 /* Local variables that lie at a fixed place of their function's frame, from debug information: named objects with known bounds,
    which an access that begins inside one must not leave for another.
 
-   C only: there every named variable is an object of its own. C++ names parts of one object (structured bindings), other languages
-   lay out storage by their own rules. */
+   In C every named variable is an object of its own. C++ names parts of one object (structured bindings): what is declared on one
+   line may be such. Other languages lay out storage by their own rules.
+
+   A variable is alone in its place when no other can share it, named or not: clang shares nothing without optimisation; gcc, without
+   stack protector, gives each variable of the outermost scope, and each of less than 32 bytes, a place of its own. */
 #include "image/private.h"
 
 #include <dwarf.h>
@@ -16,8 +19,24 @@ struct reading {
     uint64_t function;
     enum image_frame_base base;
     int64_t bias; /* added to offsets */
-    bool is_alone;
+    enum { OPTIMISED, PLAIN_GCC, PLAIN_CLANG } compiled;
+    bool protects, is_cpp;
 };
+
+static bool is_cpp(Dwarf_Die *unit)
+{
+    switch (dwarf_srclang(unit)) {
+    case DW_LANG_C_plus_plus:
+    case DW_LANG_C_plus_plus_03:
+    case DW_LANG_C_plus_plus_11:
+    case DW_LANG_C_plus_plus_14:
+    case 0x2b: /* DW_LANG_C_plus_plus_17 */
+    case 0x2e: /* DW_LANG_C_plus_plus_20 */
+        return true;
+    default:
+        return false;
+    }
+}
 
 static bool is_c(Dwarf_Die *unit)
 {
@@ -84,15 +103,69 @@ static bool read_frame_base(struct reading *r, Dwarf_Die *function)
     }
 }
 
-static void add_variable(const struct reading *r, Dwarf_Die *variable)
+/* Without typedefs and qualifiers. */
+static bool peel(Dwarf_Die *type, Dwarf_Attribute *attribute)
 {
+    for (unsigned i = 0; i < NESTING_MAX; i++) {
+        if (!dwarf_formref_die(attribute, type))
+            return false;
+        switch (dwarf_tag(type)) {
+        case DW_TAG_typedef:
+        case DW_TAG_const_type:
+        case DW_TAG_volatile_type:
+        case DW_TAG_restrict_type:
+        case DW_TAG_atomic_type:
+            if (!dwarf_attr(type, DW_AT_type, attribute))
+                return false;
+            break;
+        default:
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_signed_or_small(Dwarf_Die *element)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word encoding = 0, bytes = 0;
+    return dwarf_tag(element) == DW_TAG_base_type && dwarf_attr(element, DW_AT_encoding, &attribute) &&
+           !dwarf_formudata(&attribute, &encoding) && dwarf_attr(element, DW_AT_byte_size, &attribute) &&
+           !dwarf_formudata(&attribute, &bytes) &&
+           (bytes != 8 || encoding == DW_ATE_signed || encoding == DW_ATE_float);
+}
+
+static unsigned flags_of_type(Dwarf_Die *type)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die element;
+    switch (dwarf_tag(type)) {
+    case DW_TAG_structure_type:
+    case DW_TAG_class_type:
+    case DW_TAG_union_type:
+        return IMAGE_LOCAL_RECORD;
+    case DW_TAG_array_type:
+        return IMAGE_LOCAL_ARRAY | (dwarf_attr(type, DW_AT_type, &attribute) && peel(&element, &attribute) &&
+                                            is_signed_or_small(&element)
+                                        ? 0
+                                        : IMAGE_LOCAL_WORDS);
+    default:
+        return 0;
+    }
+}
+
+static void add_variable(const struct reading *r, Dwarf_Die *variable, unsigned depth)
+{
+    enum { GCC_SHARES_FROM = 32 };
     struct image *image = r->image;
     Dwarf_Attribute attribute;
     Dwarf_Die type;
     Dwarf_Word bytes;
     Dwarf_Op op;
+    int line = 0;
+    dwarf_decl_line(variable, &line);
     if (!one_operation(&op, variable, DW_AT_location) || op.atom != DW_OP_fbreg ||
-        !dwarf_attr_integrate(variable, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
+        !dwarf_attr_integrate(variable, DW_AT_type, &attribute) || !peel(&type, &attribute) ||
         dwarf_aggregate_size(&type, &bytes) || !bytes || bytes > LOCAL_BYTES_MAX)
         return;
     int64_t offset = (int64_t)op.number + r->bias;
@@ -101,11 +174,19 @@ static void add_variable(const struct reading *r, Dwarf_Die *variable)
         (r->base != IMAGE_FRAME_RSP && offset + (int64_t)bytes > 0) ||
         !image__grow((void **)&image->locals, &image->local_room, image->local_count, sizeof *image->locals))
         return;
+    unsigned flags = flags_of_type(&type) | (r->is_cpp ? IMAGE_LOCAL_FOREIGN : 0);
+    if (r->compiled != OPTIMISED)
+        flags |= IMAGE_LOCAL_PLAIN;
+    if (r->compiled == PLAIN_CLANG ||
+        (r->compiled == PLAIN_GCC && !r->protects && (!depth || bytes < GCC_SHARES_FROM)))
+        flags |= IMAGE_LOCAL_ALONE;
     image->locals[image->local_count++] = (struct image_local){.function = r->function,
                                                                .offset = (int32_t)offset,
                                                                .bytes = (uint32_t)bytes,
                                                                .base = (uint8_t)r->base,
-                                                               .is_alone = r->is_alone};
+                                                               .flags = (uint8_t)flags,
+                                                               .line = (uint32_t)line,
+                                                               .name = dwarf_diename(variable)};
 }
 
 static void read_scope(const struct reading *r, Dwarf_Die *scope, unsigned depth)
@@ -117,7 +198,7 @@ static void read_scope(const struct reading *r, Dwarf_Die *scope, unsigned depth
         switch (dwarf_tag(&child)) {
         case DW_TAG_variable:
         case DW_TAG_formal_parameter:
-            add_variable(r, &child);
+            add_variable(r, &child, depth);
             break;
         case DW_TAG_lexical_block:
         case DW_TAG_inlined_subroutine:
@@ -129,27 +210,70 @@ static void read_scope(const struct reading *r, Dwarf_Die *scope, unsigned depth
     } while (dwarf_siblingof(&child, &child) == 0);
 }
 
-/* clang without optimisation: it keeps rbp as the frame's base and says nothing of calls. gcc lets large variables share a place
-   even so. */
-static bool keeps_apart(Dwarf_Die *function, const struct reading *r)
+/* Whether a variable lies in different places at different times: no compiler does that without optimising. */
+static bool has_lists(Dwarf_Die *scope, unsigned depth)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die child;
+    if (depth == NESTING_MAX || dwarf_child(scope, &child))
+        return false;
+    do {
+        switch (dwarf_tag(&child)) {
+        case DW_TAG_variable:
+        case DW_TAG_formal_parameter:
+            if (dwarf_attr(&child, DW_AT_location, &attribute)) {
+                unsigned form = dwarf_whatform(&attribute);
+                if (form == DW_FORM_sec_offset || form == DW_FORM_loclistx || form == DW_FORM_data4 ||
+                    form == DW_FORM_data8)
+                    return true;
+            }
+            break;
+        case DW_TAG_lexical_block:
+        case DW_TAG_inlined_subroutine:
+            if (has_lists(&child, depth + 1))
+                return true;
+            break;
+        default:
+            break;
+        }
+    } while (dwarf_siblingof(&child, &child) == 0);
+    return false;
+}
+
+/* gcc names its options, clang does not: but it keeps rbp as the frame's base and says nothing of calls when it does not optimise. */
+static void read_producer(struct reading *r, Dwarf_Die *function)
 {
     Dwarf_Attribute attribute;
     Dwarf_Die unit;
     const char *producer = dwarf_diecu(function, &unit, NULL, NULL)
                                ? dwarf_formstring(dwarf_attr(&unit, DW_AT_producer, &attribute))
                                : NULL;
-    return producer && strstr(producer, "clang") && r->base == IMAGE_FRAME_RBP &&
-           !dwarf_hasattr(function, DW_AT_call_all_calls) &&
-           !dwarf_hasattr(function, DW_AT_GNU_all_call_sites);
+    r->compiled = OPTIMISED;
+    r->protects = false;
+    if (!producer || dwarf_hasattr(function, DW_AT_call_all_calls) ||
+        dwarf_hasattr(function, DW_AT_GNU_all_call_sites) || has_lists(function, 0))
+        return;
+    if (strstr(producer, "clang")) {
+        r->compiled = r->base == IMAGE_FRAME_RBP ? PLAIN_CLANG : OPTIMISED;
+    } else if (!strncmp(producer, "GNU C", 5)) {
+        r->compiled = PLAIN_GCC;
+        for (const char *at = producer; (at = strstr(at, " -O")); at += 3)
+            r->compiled = at[3] == '0' ? PLAIN_GCC : OPTIMISED;
+        r->protects = strstr(producer, "-fstack-protector") || strstr(producer, "-fsanitize");
+    }
 }
 
 static int read_function(Dwarf_Die *function, void *context)
 {
     struct reading r = {.image = context};
-    if (!dwarf_entrypc(function, &r.function) && read_frame_base(&r, function)) {
-        r.is_alone = keeps_apart(function, &r);
+    Dwarf_Die unit;
+    if (dwarf_entrypc(function, &r.function) || !read_frame_base(&r, function))
+        return DWARF_CB_OK;
+    r.is_cpp = dwarf_diecu(function, &unit, NULL, NULL) && is_cpp(&unit);
+    read_producer(&r, function);
+    /* Of C++, only plain code is told apart well enough. */
+    if (!r.is_cpp || r.compiled != OPTIMISED)
         read_scope(&r, function, 0);
-    }
     return DWARF_CB_OK;
 }
 
@@ -161,6 +285,29 @@ static int by_function(const void *left, const void *right)
     return l->offset < r->offset ? -1 : l->offset > r->offset;
 }
 
+/* What overlaps another is not alone: parts of one object, or a place that is shared in spite of all. */
+static void find_overlaps(struct image_local *locals, size_t count)
+{
+    for (size_t i = 0, last = 0; i + 1 < count; i++) {
+        struct image_local *next = &locals[i + 1];
+        if (locals[last].function != locals[i].function || locals[last].base != locals[i].base ||
+            (int64_t)locals[last].offset + locals[last].bytes < (int64_t)locals[i].offset + locals[i].bytes)
+            last = i;
+        if (next->function == locals[last].function && next->base == locals[last].base &&
+            next->offset < (int64_t)locals[last].offset + locals[last].bytes) {
+            next->flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
+            locals[last].flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
+        }
+        for (size_t k = i + 1;
+             locals[i].flags & IMAGE_LOCAL_FOREIGN && k < count && locals[k].function == locals[i].function;
+             k++)
+            if (locals[k].line == locals[i].line) {
+                locals[k].flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
+                locals[i].flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
+            }
+    }
+}
+
 size_t image_locals(struct image *image, const struct image_local **locals)
 {
     Dwarf *debug = image__dwarf(image);
@@ -168,10 +315,11 @@ size_t image_locals(struct image *image, const struct image_local **locals)
     Dwarf_Die unit;
     if (debug && !image->locals_read) {
         while (dwarf_get_units(debug, cu, &cu, NULL, NULL, &unit, NULL) == 0)
-            if (is_c(&unit))
+            if (is_c(&unit) || is_cpp(&unit))
                 dwarf_getfuncs(&unit, read_function, image, 0);
         if (image->local_count)
             qsort(image->locals, image->local_count, sizeof *image->locals, by_function);
+        find_overlaps(image->locals, image->local_count);
     }
     image->locals_read = true;
     *locals = image->locals;

@@ -4,6 +4,13 @@
 _Static_assert((int)IMAGE_FRAME_CFA == (int)WIRE_FRAME_CFA && (int)IMAGE_FRAME_RBP == (int)WIRE_FRAME_RBP &&
                    (int)IMAGE_FRAME_RSP == (int)WIRE_FRAME_RSP,
                "one order of frame bases");
+_Static_assert((int)IMAGE_LOCAL_ALONE == (int)WIRE_LOCAL_ALONE &&
+                   (int)IMAGE_LOCAL_PLAIN == (int)WIRE_LOCAL_PLAIN &&
+                   (int)IMAGE_LOCAL_ARRAY == (int)WIRE_LOCAL_ARRAY &&
+                   (int)IMAGE_LOCAL_RECORD == (int)WIRE_LOCAL_RECORD &&
+                   (int)IMAGE_LOCAL_WORDS == (int)WIRE_LOCAL_WORDS &&
+                   (int)IMAGE_LOCAL_FOREIGN == (int)WIRE_LOCAL_FOREIGN,
+               "one set of flags");
 
 static size_t first_of(const struct image_local *locals, size_t count, uint64_t function)
 {
@@ -34,7 +41,7 @@ static uint32_t lay_down(const struct member *member, struct wire_local *out, ui
                                              .offset = locals[l].offset,
                                              .bytes = locals[l].bytes,
                                              .base = locals[l].base,
-                                             .is_alone = locals[l].is_alone};
+                                             .flags = locals[l].flags};
     }
     return n;
 }

@@ -318,6 +318,9 @@ struct stem_frame_place {
 bool stem_frame_holding(struct stem_frame_place *place, uintptr_t address, uintptr_t pc, uintptr_t sp,
                         uintptr_t rbp, unsigned depth);
 
+/* The local variables of the object's function with this page index, as far as they are known (locals.c). Signal-safe. */
+const struct wire_local *stem_locals_of(uint32_t *count, const struct stem_object *object, uint32_t function);
+
 /* ---- units (unit.c, liveness.c) --------------------------------------------------------------------------- */
 
 enum { UNIT_INSNS_MAX = 1 << 16, UNIT_RANGES_MAX = 64 };
@@ -367,6 +370,28 @@ struct stem_map_entry {
     uint16_t flags;  /* MAP_... */
 };
 enum { MAP_INDIRECT_TARGET = 1, MAP_READS = 2, MAP_WRITES = 4 };
+enum { MAP_BOUNDS_SHIFT = 4 }; /* above: index of the access's bounds + 1, or 0 */
+/* The variable that accesses mean whose pointer came from it (provenance.c). */
+struct stem_bounds {
+    int32_t low; /* its place: from rbp; of a global variable, in the object */
+    uint32_t bytes;
+    uint32_t local; /* index on the control page + 1, or 0 */
+    bool is_global;
+    bool is_walked; /* whole words may be read on from its address: collectors do */
+};
+/* An argument of a call that points into a variable. */
+struct stem_bounded_call {
+    uint32_t offset; /* of the call, in the object */
+    uint16_t bounds;
+    uint8_t argument;
+};
+/* Bytes behind a local variable that are nobody's (gaps.c): [from, to) from the canonical frame address. */
+struct stem_gap {
+    int32_t from, to;
+    uint32_t bytes; /* of the variable that ends there */
+    uint32_t local; /* index on the control page + 1 */
+};
+enum { STEM_GAPS_MAX = 24 };
 struct stem_translation;
 struct stem_site {
     const struct stem_translation *translation;
@@ -388,6 +413,11 @@ struct stem_translation {
     bool calls_library;             /* library functions whose stores nobody logs */
     struct stem_function **callees; /* of the program's own, directly or through PLT and GOT */
     uint32_t callee_count;
+    const struct stem_bounds *bounds;
+    const struct stem_bounded_call *bounded_calls; /* by rising offset within each part of the function */
+    uint32_t bounded_call_count;
+    const struct stem_gap *gaps;
+    uint32_t gap_count;
 };
 struct stem_translation *stem_translation_of(uintptr_t cache_address);
 const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uintptr_t cache_address);

@@ -289,7 +289,7 @@ static void merge(const struct stem_emitter *e, const struct stem_block *block, 
         const struct stem_insn *insn = &insns[i];
         struct stem_fact key = {m->base, m->index, m->scale, 0, 0};
         if (!stem_wants_check(e, insn) || !same_key(&key, &insn->mem) || known(checked, &insn->mem) ||
-            (insn->mem.bytes == 8 && (insn->mem.disp & 7) != residue))
+            stem_bounds_of(e, i) || (insn->mem.bytes == 8 && (insn->mem.disp & 7) != residue))
             continue;
         int32_t from = granule((int64_t)insn->mem.disp - residue),
                 to = granule((int64_t)insn->mem.disp - residue + insn->mem.bytes - 1);
@@ -319,7 +319,9 @@ static void decide(const struct stem_emitter *e, const struct stem_block *block,
     for (uint32_t i = block->first; i < block->end; i++) {
         const struct stem_insn *insn = &e->unit->insns[i];
         if (stem_wants_check(e, insn)) {
-            if (!known(&s->checked, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS)) {
+            if (stem_bounds_of(e, i)) {
+                needs[i].check = true;
+            } else if (!known(&s->checked, &insn->mem) || stem_knob(e, CORE_KNOB_NO_CHECK_FACTS)) {
                 needs[i].check = true;
                 if (!stem_knob(e, CORE_KNOB_NO_MERGE))
                     merge(e, block, i, &s->checked);

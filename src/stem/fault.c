@@ -4,6 +4,7 @@
    stop    recorded, the process ends
    heal    the activation in which it happened is undone and returns an error to its caller (rescue.c) */
 #include "stem/fault.h"
+#include "stem/gaps.h"
 #include "stem/pools.h"
 #include "stem/probation.h"
 #include "stem/rescue.h"
@@ -146,11 +147,26 @@ static bool is_stale(uintptr_t bad, const struct stem_frame *frame, bool exact)
         stem_count(CORE_COUNTER_STALE_POISON, 1);
         return true;
     }
-    if (!stem_poison_is_frame(stem_shadow_base[bad >> 3]) || stem_frame_poison_is_live(bad, frame, exact))
+    struct stem_gap_found gap;
+    if (stem_gap_may_be(bad) ? stem_gap_at(&gap, bad, frame, exact)
+                             : !stem_poison_is_frame(stem_shadow_base[bad >> 3]) ||
+                                   stem_frame_poison_is_live(bad, frame, exact))
         return false;
     stem_shadow_base[bad >> 3] = 0;
     stem_count(CORE_COUNTER_STALE_POISON, 1);
     return true;
+}
+
+/* Says which variable it is behind whose end the fault lies. */
+static void find_gap(struct stem_fault *f)
+{
+    struct stem_gap_found gap;
+    if (!stem_shadow_base || !stem_gap_may_be(f->address) ||
+        !stem_gap_at(&gap, f->address, &f->frame, f->exact))
+        return;
+    f->object_start = gap.start;
+    f->object_bytes = gap.bytes;
+    f->local = gap.local;
 }
 
 /* Whether a read on probation is let go this time. */
@@ -186,6 +202,8 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     /* Collectors look for pointers all over the variables, padding included. */
     if (!is_write && bytes == 8 && !(address & 7) && stem_fault_classify(bad) == CORE_FAULT_GLOBAL_OVERFLOW)
         return 0;
+    if (!is_write && bytes == 8 && !(address & 7) && stem_gap_may_be(bad))
+        return 0;
     /* A load of just the return address or a saved register is no overflow: prologues that realign the stack copy the one, walkers
        of the stack and collectors that look for pointers everywhere read both. */
     if (!is_write && bytes == 8 && bad == address && !stem_shadow_is_own(bad) &&
@@ -204,6 +222,7 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     }
     f.address = bad;
     f.kind = stem_fault_classify(bad);
+    find_gap(&f);
     if (stem_control->config.on_fault == WIRE_ON_FAULT_HEAL && !site->string_bytes &&
         stem_probation_applies(address, bytes, bad, is_write) && let_go(&f, site))
         return 0;
@@ -215,11 +234,51 @@ int stem_check_access(struct stem_context *context, const struct stem_site *site
     return 1;
 }
 
+/* An access through a pointer into a variable. What is far away was not meant to be there: it may be an address that the program
+   has formed out of two. */
+static bool leaves_variable(struct stem_fault *f, const struct stem_context *context,
+                            const struct stem_site *site, uintptr_t address)
+{
+    enum { NEAR_BYTES = 1 << 16 };
+    uint32_t number = site->translation->map[site->map].flags >> MAP_BOUNDS_SHIFT;
+    if (!number)
+        return false;
+    const struct stem_bounds *b = &site->translation->bounds[number - 1];
+    uintptr_t low = b->is_global ? site->translation->object->base + (uint32_t)b->low
+                                 : context->reg[RBP] + (uint64_t)(int64_t)b->low,
+              high = low + b->bytes, end = address + site->mem.bytes;
+    if ((address >= low && end <= high) || address + NEAR_BYTES < low || end > high + NEAR_BYTES ||
+        end < address)
+        return false;
+    if (b->is_walked && !site->mem.is_write && site->mem.bytes == 8 && !(address & 7))
+        return false;
+    f->kind = b->is_global ? CORE_FAULT_GLOBAL_OVERFLOW : CORE_FAULT_STACK_SMASH;
+    f->address = address < low || address >= high ? address : high;
+    f->object_start = low;
+    f->object_bytes = b->bytes;
+    f->local = b->local;
+    return true;
+}
+
 int stem_slow_check(struct stem_context *context)
 {
     const struct stem_site *site = stem_site_at(context->rip);
     if (!site)
         return 0;
+    struct stem_fault f = {.detector = CORE_DETECTOR_CHECK};
+    if (leaves_variable(&f, context, site, stem_effective_address(site, context))) {
+        struct stem_frame frame;
+        uint64_t returned;
+        f.is_write = site->mem.is_write;
+        f.bytes = site->mem.bytes;
+        f.exact = true;
+        f.pending = site->translation->map[site->map].pending;
+        frame_of_context(&f.frame, context, context->rip - 1);
+        if (!raise(&frame, &returned, &f, true))
+            return 0;
+        context_of_frame(context, &frame, returned);
+        return 1;
+    }
     return stem_check_access(context, site, stem_effective_address(site, context), site->mem.bytes,
                              site->mem.is_write);
 }
@@ -307,6 +366,26 @@ static void fault_of_call(struct stem_fault *f, const struct stem_call *call, co
     find_tail_jump(f, call);
 }
 
+/* Poison that is stale does not count, nor the gaps of a frame that is copied as a whole, from below its variables. */
+uintptr_t stem_fault_settle(const struct stem_call *call, uintptr_t address, size_t bytes, uintptr_t bad)
+{
+    struct stem_fault f = {0};
+    struct stem_gap_found gap;
+    uintptr_t from = address;
+    if (stem_shadow_is_own(bad) || !stem_shadow_base || bad >= 0x800000000000ull)
+        return bad;
+    fault_of_call(&f, call, NULL);
+    while (bad && stem_gap_may_be(bad)) {
+        if (!is_stale(bad, &f.frame, f.exact)) {
+            if (!stem_gap_at(&gap, bad, &f.frame, f.exact) || address + 32 >= gap.start)
+                return bad;
+            from = (bad | 7) + 1;
+        }
+        bad = from - address < bytes ? stem_shadow_find_bad(from, bytes - (from - address)) : 0;
+    }
+    return bad;
+}
+
 static void raise_from_call(struct stem_fault *f, bool can_go_on)
 {
     struct stem_frame frame;
@@ -332,6 +411,7 @@ void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_
     fault_of_call(&f, call, function);
     if (stem_shadow_base && is_stale(bad, &f.frame, f.exact))
         return;
+    find_gap(&f);
     if (is_mismatch) { /* harmless here: the block is what it should be, and the free is done */
         note(&f, CORE_OUTCOME_REPORTED);
         return;

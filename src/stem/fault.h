@@ -15,6 +15,9 @@ struct stem_fault {
     struct stem_frame frame; /* where it happened; reg[16] an application or cache address */
     bool exact;              /* pc is the instruction itself, not a return address */
     unsigned pending;        /* log entries not yet published there */
+    uintptr_t object_start;  /* the variable that was meant, when that is known */
+    size_t object_bytes;
+    uint32_t local; /* of a local one: its index on the control page + 1 */
 };
 
 /* Fills a record. Returns NULL when there is no free slot. The caller publishes it. */

@@ -91,7 +91,14 @@ static void describe_object(struct wire_fault *w, const struct stem_fault *f)
     w->object_bytes = w->object_start = 0;
     w->alloc_frames = w->free_frames = 0;
     uint64_t rsp = f->frame.reg[DWARF_RSP];
-    if (stem_pool_describe(&block, f->address) || stem_heap_describe(&block, f->address)) {
+    w->variable = f->local;
+    if (f->object_bytes) {
+        int64_t at = (int64_t)(f->address - f->object_start);
+        w->region = f->kind == CORE_FAULT_GLOBAL_OVERFLOW ? WIRE_REGION_GLOBAL : WIRE_REGION_STACK;
+        w->object_start = f->object_start;
+        w->object_bytes = f->object_bytes;
+        w->distance = at >= (int64_t)f->object_bytes ? at - (int64_t)f->object_bytes : at;
+    } else if (stem_pool_describe(&block, f->address) || stem_heap_describe(&block, f->address)) {
         w->region = block.state == STEM_HEAP_FREED ? WIRE_REGION_HEAP_FREED : WIRE_REGION_HEAP_LIVE;
         w->object_start = block.start;
         w->object_bytes = block.bytes;

@@ -25,6 +25,7 @@ enum {
 struct variable {
     uint32_t offset, bytes; /* bytes 0: a label */
     uint32_t reach;         /* largest end of all up to this one */
+    bool labelled;          /* a label stands at its beginning */
 };
 
 struct table {
@@ -242,7 +243,8 @@ static uint32_t collect(struct variable *v, bool *whole, const struct file *f, c
             s->st_size > section->sh_addr + section->sh_size - s->st_value ||
             s->st_value + s->st_size > o->high - o->base)
             continue;
-        v[n++] = (struct variable){(uint32_t)s->st_value, type == STT_OBJECT ? (uint32_t)s->st_size : 0, 0};
+        v[n++] =
+            (struct variable){(uint32_t)s->st_value, type == STT_OBJECT ? (uint32_t)s->st_size : 0, 0, false};
         *whole |= type == STT_OBJECT && is_startup_local(f, s, strings);
     }
     sort(v, n);
@@ -281,15 +283,17 @@ static void poison_padding(const struct variable *v, uint32_t count, const Elf64
 static void keep(const struct stem_object *o, const struct variable *v, uint32_t count)
 {
     struct variable *kept = stem_arena((count + 1) * sizeof *kept);
-    uint32_t n = 0, reach = 0;
+    uint32_t n = 0, reach = 0, label = UINT32_MAX;
     if (!kept || table_count == OBJECTS_MAX)
         return;
     for (uint32_t i = 0; i < count; i++) {
-        if (!v[i].bytes)
+        if (!v[i].bytes) {
+            label = v[i].offset;
             continue;
+        }
         if (v[i].offset + v[i].bytes > reach)
             reach = v[i].offset + v[i].bytes;
-        kept[n++] = (struct variable){v[i].offset, v[i].bytes, reach};
+        kept[n++] = (struct variable){v[i].offset, v[i].bytes, reach, v[i].offset == label};
     }
     if (!n)
         return;
@@ -389,6 +393,22 @@ uintptr_t stem_global_end(uintptr_t address)
     const struct table *t;
     const struct variable *v = find(&t, address);
     return v && address < t->base + v->reach ? t->base + v->reach : 0;
+}
+
+bool stem_global_span(uintptr_t *low, uintptr_t *high, uintptr_t address)
+{
+    const struct table *t;
+    const struct variable *v = find(&t, address), *end;
+    if (!v || address >= t->base + v->reach)
+        return false;
+    const struct variable *first = v;
+    while (first > t->variable && (first[-1].reach > first->offset || first[-1].offset == first->offset))
+        first--;
+    for (end = v + 1; end < t->variable + t->count && end->offset < end[-1].reach; end++)
+        ;
+    *low = t->base + first->offset;
+    *high = t->base + end[-1].reach;
+    return !first->labelled;
 }
 
 bool stem_global_describe(uintptr_t *start, size_t *bytes, uintptr_t address)

@@ -8,6 +8,7 @@
 
    With undo, the return address and the saved registers go to the log at entry, so that an abort returns to where the call came from
    with the caller's registers even when all of the frame was overwritten. */
+#include "stem/gaps.h"
 #include "stem/guard.h"
 
 enum { HASH_BITS = 0x3f, SLOT_FIRST = 0, SLOT_SECOND = 1 };
@@ -177,6 +178,7 @@ void stem_guard_enter(struct stem_emitter *e)
     stem_emit_modrm_reg(&e->p, false, 0x83, 6, s); /* xor s, 64: the top bits are 10 */
     stem_emit_byte(&e->p, 0x40);
     stem_emit_modrm_mem(&e->p, 0x65, false, 0x88, s, &shadow, 0, NULL, 0);
+    stem_gaps_emit(e, r, true);
     if (spill_s)
         stem_emit_load_tls(&e->p, s, stem_slot_offset(SLOT_SECOND));
     if (spill_r)
@@ -231,6 +233,7 @@ void stem_guard_leave(struct stem_emitter *e, const struct stem_insn *insn)
     stem_emit_modrm_mem(&e->p, 0x65, false, 0xc6, 0, &shadow, 0, NULL, 0);
     stem_emit_byte(&e->p, 0);
     emit_fill(e, R11, e->saved_count, 0);
+    stem_gaps_emit(e, R11, false);
     stem_emit_load_tls(&e->p, R11, stem_slot_offset(SLOT_FIRST));
 }
 

@@ -181,6 +181,8 @@ bool stem_intrinsic_touch(struct stem_call *call, const struct intrinsic *functi
     if (!bytes)
         return true;
     uintptr_t bad = stem_shadow_find_bad(address, bytes);
+    if (bad)
+        bad = stem_fault_settle(call, address, bytes, bad);
     if (bad) {
         stem_intrinsic_fault(call, function, is_write, bad, bytes);
         return false;

@@ -19,7 +19,6 @@ static uintptr_t place_of(const struct wire_local *local, const struct stem_fram
     return base + (uint64_t)(int64_t)local->offset;
 }
 
-/* The first variable of the function on the page, or the count. */
 static uint32_t first_of(const struct wire_local *local, uint32_t count, uint32_t function)
 {
     uint32_t low = 0, high = count;
@@ -31,6 +30,22 @@ static uint32_t first_of(const struct wire_local *local, uint32_t count, uint32_
             high = middle;
     }
     return low;
+}
+
+const struct wire_local *stem_locals_of(uint32_t *count, const struct stem_object *o, uint32_t function)
+{
+    *count = 0;
+    if (o->page_index >= WIRE_OBJECTS_MAX)
+        return NULL;
+    const struct wire_locals *of = &stem_control->locals_of[o->page_index];
+    uint32_t all = __atomic_load_n(&of->count, __ATOMIC_ACQUIRE), first = of->first;
+    if (!all || first > WIRE_LOCALS_MAX || all > WIRE_LOCALS_MAX - first)
+        return NULL;
+    const struct wire_local *local = &stem_control->locals[first];
+    uint32_t from = first_of(local, all, function);
+    while (from + *count < all && local[from + *count].function == function)
+        ++*count;
+    return local + from;
 }
 
 /* Whether the function takes room from its stack as it goes (alloca, arrays of variable length): sub %reg, %rsp by gcc,
@@ -53,36 +68,30 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
         !stem_frame_holding(&frame, address, call->return_pc, sp, call->rbp, FRAMES_MAX))
         return 0;
     const struct stem_object *o = stem_object_of(frame.pc);
-    if (!o || !o->exact || o->page_index >= WIRE_OBJECTS_MAX)
-        return 0;
-    const struct wire_locals *of = &stem_control->locals_of[o->page_index];
-    uint32_t count = __atomic_load_n(&of->count, __ATOMIC_ACQUIRE), first = of->first;
-    if (!count || first > WIRE_LOCALS_MAX || count > WIRE_LOCALS_MAX - first)
-        return 0;
-    const struct stem_function *function = stem_function_of(frame.pc);
-    if (!function)
-        return 0;
-    const struct wire_local *local = &stem_control->locals[first];
+    const struct stem_function *function = o && o->exact ? stem_function_of(frame.pc) : NULL;
+    uint32_t count = 0;
+    const struct wire_local *local = function ? stem_locals_of(&count, o, function->index) : NULL;
     uintptr_t lowest = 0;
-    bool is_alone = false;
-    uint32_t from = first_of(local, count, function->index);
-    for (uint32_t i = from; i < count && local[i].function == function->index; i++) {
+    bool is_alone = false, is_certain = true;
+    for (uint32_t i = 0; i < count; i++) {
         uintptr_t start = place_of(&local[i], &frame);
         if (start < frame.cfa && (!lowest || start < lowest))
             lowest = start;
         if (address >= start && address - start < local[i].bytes && start + local[i].bytes > end) {
             end = start + local[i].bytes;
-            is_alone = local[i].is_alone;
+            is_alone = local[i].flags & WIRE_LOCAL_ALONE;
+            is_certain =
+                !(local[i].flags & WIRE_LOCAL_FOREIGN) || (local[i].flags & WIRE_LOCAL_ARRAY && is_alone);
         }
     }
     /* Such room lies below all variables, and reaches none. */
     if (address < lowest)
         return lowest - address < bytes && takes_room(o, function) ? lowest : 0;
-    if (!end || end - address >= bytes)
+    if (!end || end - address >= bytes || !is_certain)
         return 0;
     if (is_alone)
         return end;
-    for (uint32_t i = from; i < count && local[i].function == function->index; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         uintptr_t start = place_of(&local[i], &frame);
         if (start >= end && start - address < bytes && start < frame.cfa && (!next || start < next))
             next = start;
@@ -90,9 +99,34 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
     return next ? end : 0;
 }
 
+/* The variable that the caller's argument points into or came from, where its code tells. */
+static const struct stem_bounds *meant(uintptr_t *low, const struct stem_call *call, uintptr_t address)
+{
+    const struct stem_translation *t = stem_translation_of(call->return_pc - 1);
+    const struct stem_map_entry *m =
+        t && t->bounded_call_count ? stem_map_find(t, call->return_pc - 1) : NULL;
+    for (uint32_t i = 0; m && i < t->bounded_call_count; i++) {
+        const struct stem_bounded_call *c = &t->bounded_calls[i];
+        if (c->offset != m->offset || call->arg[c->argument] != address)
+            continue;
+        const struct stem_bounds *b = &t->bounds[c->bounds];
+        *low = b->is_global ? t->object->base + (uint32_t)b->low : call->rbp + (uint64_t)(int64_t)b->low;
+        return b;
+    }
+    return NULL;
+}
+
 uintptr_t stem_variable_overrun(const struct stem_call *call, enum core_fault_kind *kind, uintptr_t address,
                                 size_t bytes)
 {
+    uintptr_t low;
+    const struct stem_bounds *b = meant(&low, call, address);
+    if (b) {
+        *kind = b->is_global ? CORE_FAULT_GLOBAL_OVERFLOW : CORE_FAULT_STACK_SMASH;
+        if (address < low || address - low >= b->bytes)
+            return address;
+        return low + b->bytes - address < bytes ? low + b->bytes : 0;
+    }
     uintptr_t end = stem_global_end(address);
     if (end && end - address < bytes) {
         *kind = CORE_FAULT_GLOBAL_OVERFLOW;

@@ -99,13 +99,34 @@ static void unpark_flags(struct stem_emitter *e, const struct stem_cold *cold)
         stem_emit_load_tls(&e->p, RAX, stem_slot_offset(1));
 }
 
+/* r = operand; beyond its variable: the slow path. Flags are free. */
+static void emit_bounds(struct stem_emitter *e, const struct stem_insn *insn, unsigned r,
+                        const struct stem_bounds *bounds)
+{
+    if (bounds->is_global) { /* sub r, [rip + constant] */
+        stem_emit_byte(&e->p, 0x48 | (r >> 3) << 2);
+        stem_emit_byte(&e->p, 0x2b);
+        stem_emit_byte(&e->p, 5 | (r & 7) << 3);
+        e->constants[e->constant_count++] =
+            (struct stem_constant){.field = e->p, .value = e->object->base + (uint64_t)(uint32_t)bounds->low};
+        e->p += 4;
+    } else {
+        stem_emit_modrm_reg(&e->p, true, 0x29, RBP, r); /* sub r, rbp */
+        stem_emit_modrm_reg(&e->p, true, 0x81, 5, r);   /* sub r, low */
+        stem_emit_u32(&e->p, (uint32_t)bounds->low);
+    }
+    stem_emit_modrm_reg(&e->p, true, 0x81, 7, r); /* cmp r, last place */
+    stem_emit_u32(&e->p, bounds->bytes - insn->mem.bytes);
+    stem_emit_bytes(&e->p, "\x0f\x87", 2); /* ja cold */
+}
+
 static void emit_check(struct stem_emitter *e, uint32_t index)
 {
     struct stem_insn *insn = &e->unit->insns[index];
     const struct stem_mem *m = &insn->mem;
     bool flags_live = insn->live & ALL_FLAGS;
     bool rax_live = insn->live & bit(RAX);
-    uint32_t except = flags_live ? bit(RAX) : 0;
+    uint32_t bounded = stem_bounds_of(e, index), except = flags_live ? bit(RAX) : 0;
     struct stem_cold *cold = &e->colds[e->cold_count++];
     *cold = (struct stem_cold){
         .insn = index, .pending = (uint8_t)e->pending, .scratch = NO_REGISTER, .saved = NO_REGISTER};
@@ -117,7 +138,10 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
     }
     const struct stem_need *need = &e->needs[index];
     unsigned granules = m->bytes <= 8 ? 1 : m->bytes <= 16 ? 2 : m->bytes <= 32 ? 4 : 8;
-    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m, need->mask ? need->last - m->disp : m->bytes - 1,
+    stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m,
+                        bounded      ? 0
+                        : need->mask ? need->last - m->disp
+                                     : m->bytes - 1,
                         e->object, 0); /* lea */
     if (flags_live) {
         cold->saved_flags = true;
@@ -128,12 +152,16 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
     } else {
         cold->scratch = (uint8_t)r;
     }
-    emit_shift3(&e->p, r);
-    if (need->mask)
-        emit_shadow_compare(&e->p, r, need->granules, need->mask);
-    else
-        emit_shadow_compare(&e->p, r, granules, (1u << granules) - 1);
-    stem_emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
+    if (bounded) {
+        emit_bounds(e, insn, r, &e->bounds[bounded - 1]);
+    } else {
+        emit_shift3(&e->p, r);
+        if (need->mask)
+            emit_shadow_compare(&e->p, r, need->granules, need->mask);
+        else
+            emit_shadow_compare(&e->p, r, granules, (1u << granules) - 1);
+        stem_emit_bytes(&e->p, "\x0f\x85", 2); /* jne cold */
+    }
     cold->field = e->p;
     e->p += 4;
     cold->back = e->p;
@@ -204,7 +232,8 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
             s++;
         stem_emit_map(e, insn);
         e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET; /* nothing jumps here */
-        if (cold->scratch != NO_REGISTER && insn->mem.bytes <= 8)
+        e->map[e->map_count - 1].flags |= (uint16_t)(stem_bounds_of(e, index) << MAP_BOUNDS_SHIFT);
+        if (cold->scratch != NO_REGISTER && insn->mem.bytes <= 8 && !stem_bounds_of(e, index))
             emit_exact(e, cold, insn, s);
         else
             emit_cold_call(e, cold, insn);

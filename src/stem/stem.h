@@ -104,6 +104,7 @@ enum stem_poison {
     STEM_POISON_FREED = 0xfd,  /* freed heap block in quarantine */
     STEM_POISON_POOL = 0xf8,   /* behind a block of a memory pool */
     STEM_POISON_GLOBAL = 0xf7, /* padding between global variables */
+    STEM_POISON_GAP = 0xf3,    /* behind a local variable of a live activation (gaps.c) */
     STEM_POISON_FRAME =
         0xf5, /* saved registers of a live activation; its return address: 0x80..0xbf (guard.c) */
 };
@@ -236,6 +237,8 @@ bool stem_elf_is_static(uintptr_t address);
    aborted or the process ended, and it does not return. */
 void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
                      size_t bytes, const char *function);
+/* The first bad byte of a range that counts, `bad` being the first that shadow memory names; or 0. */
+uintptr_t stem_fault_settle(const struct stem_call *call, uintptr_t address, size_t bytes, uintptr_t bad);
 /* The same for abort, __assert_fail, __stack_chk_fail, __fortify_fail: never returns to a caller that cannot go on. */
 void stem_fault_fatal(struct stem_call *call, enum core_fault_kind kind, const char *function);
 /* free or realloc of a bad pointer: DOUBLE_FREE or INVALID_FREE. `return_pc` and `frame` of the exported

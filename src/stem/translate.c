@@ -4,6 +4,7 @@
 
    Layout of one translation: prologue (mark, guard of the frame), blocks, cold parts, constants, table of indirect targets. */
 #include "stem/counting.h"
+#include "stem/gaps.h"
 #include "stem/guard.h"
 
 static struct stem_map_entry *map_scratch;
@@ -197,8 +198,14 @@ static struct stem_translation *publish(struct stem_emitter *e)
         o->translation_room = room;
     }
     struct stem_function **callees = stem_arena((e->callee_count + 1) * sizeof(void *));
-    if (!t || !map || !callees)
+    struct stem_bounds *bounds = stem_arena((e->bounds_count + 1) * sizeof *bounds);
+    struct stem_bounded_call *calls = stem_arena((e->bounded_call_count + 1) * sizeof *calls);
+    struct stem_gap *gaps = stem_arena((e->gap_count + 1) * sizeof *gaps);
+    if (!t || !map || !callees || !bounds || !calls || !gaps)
         return NULL;
+    memcpy(gaps, e->gaps, e->gap_count * sizeof *gaps);
+    memcpy(bounds, e->bounds, e->bounds_count * sizeof *bounds);
+    memcpy(calls, e->bounded_calls, e->bounded_call_count * sizeof *calls);
     memcpy(map, e->map, e->map_count * sizeof *map);
     memcpy(callees, e->callees, e->callee_count * sizeof(void *));
     *t = (struct stem_translation){.object = o,
@@ -213,7 +220,12 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .calls_unknown = e->calls_unknown,
                                    .calls_library = e->calls_library,
                                    .callees = callees,
-                                   .callee_count = e->callee_count};
+                                   .callee_count = e->callee_count,
+                                   .bounds = bounds,
+                                   .bounded_calls = calls,
+                                   .bounded_call_count = e->bounded_call_count,
+                                   .gaps = gaps,
+                                   .gap_count = e->gap_count};
     for (uint32_t i = 0; i < e->site_count; i++)
         e->sites[i].translation = t;
     stem_site_count += e->site_count;
@@ -264,6 +276,8 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     e->counts = stem_counting() && e->mode == WIRE_MODE_TRANSLATE;
     e->marks = e->mode == WIRE_MODE_FULL && (unit.has_log || unit.has_call || e->poisons_frame);
     stem_guard_plan(e);
+    stem_gaps_plan(e);
+    stem_provenance(e);
     if (!stem_facts(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);

@@ -93,6 +93,14 @@ struct stem_emitter {
     unsigned pending;
     uint32_t group_last;           /* instruction whose append ends the group */
     const struct stem_need *needs; /* of the unit's instructions */
+    /* provenance.c: by instruction, the bounds of what it accesses, counted from 1, or 0; NULL: of none */
+    const uint16_t *bounded;
+    const struct stem_bounds *bounds;
+    uint32_t bounds_count;
+    const struct stem_bounded_call *bounded_calls;
+    uint32_t bounded_call_count;
+    const struct stem_gap *gaps;
+    uint32_t gap_count;
     /* segments.c */
     bool counts, entry_apart;
     uint32_t segment_next, segment_end; /* numbers claimed for the unit and not yet used */
@@ -137,6 +145,15 @@ unsigned stem_control_pointer_register(const struct stem_insn *insn, const uint8
 void stem_control_leave(struct stem_emitter *e, const struct stem_insn *insn);
 /* Leads the calls that wait for this function's translation to it. */
 void stem_control_link(struct stem_function *f, const uint8_t *code);
+
+/* provenance.c: tells the variables that the unit's accesses and calls mean. Returns whether anything is known. */
+bool stem_provenance(struct stem_emitter *e);
+/* Whether the instruction takes an address relative to rbp, and which. */
+bool stem_takes_frame(int32_t *at, const struct stem_object *object, const struct stem_insn *insn);
+static inline uint32_t stem_bounds_of(const struct stem_emitter *e, uint32_t insn)
+{
+    return e->bounded ? e->bounded[insn] : 0;
+}
 
 /* facts.c: decides what the unit's accesses need. Returns false when there is no memory for it. */
 bool stem_facts(struct stem_emitter *e);

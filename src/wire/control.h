@@ -183,7 +183,7 @@ struct wire_fault {
     uint64_t registers[17];
     uint64_t stack_copy_base;  /* address of stack_copy[0] in the program */
     uint32_t stack_copy_bytes; /* valid bytes; return addresses into the code cache already mapped back */
-    uint32_t reserved;
+    uint32_t variable;         /* index of the local variable that was meant, in locals[], + 1; 0: unknown */
     uint8_t stack_copy[WIRE_STACK_COPY_BYTES];
 };
 
@@ -231,8 +231,16 @@ struct wire_local {
     uint32_t function; /* page index */
     int32_t offset;    /* from what `base` says */
     uint32_t bytes;
-    uint16_t base;     /* enum wire_frame_base */
-    uint16_t is_alone; /* 1: nothing else shares its place */
+    uint16_t base;  /* enum wire_frame_base */
+    uint16_t flags; /* bits of enum wire_local_flags */
+};
+enum wire_local_flags {
+    WIRE_LOCAL_ALONE = 1,    /* nothing else shares its place */
+    WIRE_LOCAL_PLAIN = 2,    /* its function was compiled without optimisation */
+    WIRE_LOCAL_ARRAY = 4,    /* an array */
+    WIRE_LOCAL_RECORD = 8,   /* a structure or union */
+    WIRE_LOCAL_WORDS = 16,   /* array of pointers or of unsigned words */
+    WIRE_LOCAL_FOREIGN = 32, /* C++ */
 };
 /* Those of one object, by rising function: locals[first ... first + count). */
 struct wire_locals {

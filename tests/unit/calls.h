@@ -44,6 +44,12 @@ bool stem_armed(void)
     return true;
 }
 
+uintptr_t stem_fault_settle(const struct stem_call *call, uintptr_t address, size_t bytes, uintptr_t bad)
+{
+    (void)call, (void)address, (void)bytes;
+    return bad;
+}
+
 void stem_fault_call(struct stem_call *call, enum core_fault_kind kind, bool is_write, uintptr_t bad,
                      size_t bytes, const char *function)
 {
