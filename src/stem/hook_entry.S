@@ -65,4 +65,42 @@ stem_hook_common:
         .cfi_endproc
         .size   stem_hook_common, . - stem_hook_common
 
+/* The same for pool functions that take the pool and a size and return a block (pools.c), without a stem_call: the function runs
+   from here with a larger size, then C puts the redzone behind the block. What is too large goes the common way. */
+        .set    HOOK_BYTES_SHIFT, 5
+        .set    BLOCK_MAX, 1 << 31
+        .set    TAIL, 24
+
+        .globl  stem_hook_take
+        .hidden stem_hook_take
+        .balign 16
+        .type   stem_hook_take, @function
+stem_hook_take:
+        .cfi_startproc
+        .cfi_def_cfa_offset 16
+        cmp     $BLOCK_MAX - 1, %rsi
+        ja      stem_hook_common
+        mov     (%rsp), %r11d
+        push    %rdi
+        .cfi_adjust_cfa_offset 8
+        push    %rsi
+        .cfi_adjust_cfa_offset 8
+        shl     $HOOK_BYTES_SHIFT, %r11
+        lea     stem_hooks(%rip), %rax
+        add     $7 + TAIL, %rsi
+        and     $-8, %rsi
+        call    *(%r11, %rax)
+        pop     %rdx
+        .cfi_adjust_cfa_offset -8
+        pop     %rsi
+        .cfi_adjust_cfa_offset -8
+        add     $8, %rsp
+        .cfi_adjust_cfa_offset -8
+        mov     %rax, %rdi
+        test    %rax, %rax
+        jnz     stem_pool_taken
+        ret
+        .cfi_endproc
+        .size   stem_hook_take, . - stem_hook_take
+
         .section .note.GNU-stack, "", @progbits

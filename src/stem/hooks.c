@@ -3,7 +3,8 @@
 #include "stem/hooks.h"
 #include "stem/emit.h"
 
-static struct hook hooks[HOOKS_MAX];
+struct hook stem_hooks[HOOKS_MAX];
+_Static_assert(sizeof(struct hook) == 32 && offsetof(struct hook, target) == 0, "as hook_entry.S has it");
 static uint32_t hook_count;
 
 struct stem_function *stem_hook_find(struct stem_object *o, const char *name)
@@ -24,9 +25,9 @@ bool stem_hook_add(struct stem_object *o, struct stem_function *f, const struct 
         return false;
     o->next = (uint8_t *)(((uintptr_t)o->next + 15) & ~15ul);
     stem_cursor p = o->next, stub = p;
-    uint64_t common = (uint64_t)stem_hook_common;
-    hooks[hook_count] = *hook;
-    hooks[hook_count].target = f->gate;
+    uint64_t common = (uint64_t)(hook->takes ? stem_hook_take : stem_hook_common);
+    stem_hooks[hook_count] = *hook;
+    stem_hooks[hook_count].target = f->gate;
     stem_emit_byte(&p, 0x68); /* push number */
     stem_emit_u32(&p, hook_count++);
     stem_emit_bytes(&p, "\xff\x25\x00\x00\x00\x00", 6); /* jmp [rip] */
@@ -43,7 +44,7 @@ bool stem_hook_add(struct stem_object *o, struct stem_function *f, const struct 
 
 int stem_hook_enter(struct stem_call *call)
 {
-    const struct hook *hook = &hooks[call->index];
+    const struct hook *hook = &stem_hooks[call->index];
     call->target = (uint64_t)hook->target;
     return hook->enter(call, hook);
 }

@@ -13,6 +13,7 @@ struct hook {
     bool (*enter)(struct stem_call *call, const struct hook *hook);
     const char *name;
     uint8_t role, pool, size; /* pools.c: enum wire_allocator_role, arguments */
+    bool takes;               /* a pool and a size, in this order, and no stack is kept: the shorter way in */
 };
 
 /* The function of this name that the object exports, or NULL. */
@@ -24,6 +25,7 @@ bool stem_hook_add(struct stem_object *o, struct stem_function *f, const struct 
 unsigned stem_hook_room(void);
 /* From the stub. */
 int stem_hook_enter(struct stem_call *call);
-extern uint8_t stem_hook_common[]; /* hook_entry.S */
+extern uint8_t stem_hook_common[], stem_hook_take[]; /* hook_entry.S */
+extern struct hook stem_hooks[HOOKS_MAX];
 
 #endif

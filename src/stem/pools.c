@@ -66,7 +66,7 @@ static uintptr_t holder; /* of the lock: the address of a thread's state, or 0 *
 /* A clearing came while its own thread was changing the lists, from a signal handler: no tail can be trusted any more. */
 static bool broken;
 
-static bool enter(void)
+static inline bool enter(void)
 {
     uintptr_t self = (uintptr_t)&stem_thread, other = 0;
     while (!__atomic_compare_exchange_n(&holder, &other, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
@@ -78,7 +78,7 @@ static bool enter(void)
     return true;
 }
 
-static void leave(void)
+static inline void leave(void)
 {
     __atomic_store_n(&holder, 0, __ATOMIC_RELEASE);
 }
@@ -118,34 +118,39 @@ static struct pool **find_pool(uintptr_t address)
     return at;
 }
 
+/* Makes room for more tails. Returns whether there is some. */
+static __attribute__((noinline)) bool grow(struct pool *pool)
+{
+    union record *fresh = take_record();
+    if (!fresh)
+        return false;
+    fresh->piece.next = pool->pieces;
+    fresh->piece.count = 0;
+    pool->pieces = &fresh->piece;
+    return true;
+}
+
+static __attribute__((noinline)) struct pool *make_pool(struct pool **at, uintptr_t address)
+{
+    union record *fresh = take_record();
+    if (fresh) {
+        fresh->pool = (struct pool){NULL, address, NULL, false};
+        *at = &fresh->pool;
+    }
+    return fresh ? &fresh->pool : NULL;
+}
+
 /* Returns whether the tail is known to the pool now. */
-static bool add_tail(uintptr_t address, uintptr_t tail)
+static inline __attribute__((always_inline)) bool add_tail(uintptr_t address, uintptr_t tail)
 {
     if (!enter())
         return false;
-    struct pool **at = find_pool(address), *pool = *at;
-    union record *fresh;
-    if (!pool && (fresh = take_record())) {
-        pool = &fresh->pool;
-        *pool = (struct pool){NULL, address, NULL, false};
-        *at = pool;
-    }
-    if (pool && pool->closing)
-        pool = NULL;
-    struct piece *piece = pool ? pool->pieces : NULL;
-    if (pool && (!piece || piece->count == TAILS)) {
-        fresh = take_record();
-        piece = fresh ? &fresh->piece : NULL;
-        if (piece) {
-            piece->next = pool->pieces;
-            piece->count = 0;
-            pool->pieces = piece;
-        }
-    }
-    if (piece)
-        piece->tail[piece->count++] = tail;
+    struct pool **at = find_pool(address), *pool = *at ? *at : make_pool(at, address);
+    bool added = pool && !pool->closing && ((pool->pieces && pool->pieces->count < TAILS) || grow(pool));
+    if (added)
+        pool->pieces->tail[pool->pieces->count++] = tail;
     leave();
-    return piece != NULL;
+    return added;
 }
 
 /* ---- tails ------------------------------------------------------------------------------------------------------ */
@@ -185,8 +190,15 @@ static void open_tail(uintptr_t tail)
     uint8_t *s = stem_shadow_base + (tail >> 3);
     if (*s != STEM_POISON_POOL)
         return; /* handed out anew, or given up */
-    for (unsigned i = 0; i < TAIL_GRANULES && s[i] == STEM_POISON_POOL; i++)
-        s[i] = 0;
+    uint32_t whole = STEM_POISON_POOL * 0x010101u;
+    _Static_assert(TAIL_GRANULES == 3, "read as one word below");
+    if ((*(const uint32_t *)s & 0xffffff) == whole) {
+        *(uint16_t *)s = 0;
+        s[2] = 0;
+    } else {
+        for (unsigned i = 0; i < TAIL_GRANULES && s[i] == STEM_POISON_POOL; i++)
+            s[i] = 0;
+    }
     if (s[-1] && s[-1] < 8)
         s[-1] = 0;
 }
@@ -226,28 +238,37 @@ static uint64_t run(const struct stem_call *call)
     return real(call->arg[0], call->arg[1], call->arg[2], call->arg[3], call->arg[4], call->arg[5]);
 }
 
+/* The counter stands on a page that all processes share: exact for the first 64 blocks, from then on within a sixty-fourth. */
+static void count_block(void)
+{
+    static uint64_t counted, waiting; /* a race of threads loses one, rarely */
+    if (++waiting <= counted / 64)
+        return;
+    stem_count(CORE_COUNTER_POOL_BLOCKS, waiting);
+    counted += waiting;
+    waiting = 0;
+}
+
 void stem_pool_seal(const struct stem_call *call, uintptr_t start, size_t bytes)
 {
     uintptr_t tail = (start + bytes + 7) & ~7ul;
     uint32_t stack =
         stem_heap.stacks ? stem_heap_keep_stack(call->return_pc, (uintptr_t)call->stack_args, call->rbp) : 0;
+    /* Before it may have been where an undone allocation left its tail. */
     stem_shadow_open(start & ~7ul, start + bytes - (start & ~7ul));
     *(struct seal *)tail = (struct seal){start ^ SEAL_KEY ^ tail, (uint32_t)bytes, stack};
     stem_shadow_close(tail, TAIL, STEM_POISON_POOL);
     stem_undo_compensate(STEM_COMPENSATE_POOL, tail);
-    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+    count_block();
 }
 
 static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size_t bytes)
 {
-    uintptr_t end = start + bytes, tail = (end + 7) & ~7ul;
-    stem_shadow_open(start & ~7ul,
-                     end - (start & ~7ul)); /* it may lie where an undone allocation left its tail */
-    if (!add_tail(pool, tail)) {
+    uintptr_t end = start + bytes;
+    if (add_tail(pool, (end + 7) & ~7ul))
+        stem_pool_seal(call, start, bytes);
+    else
         stem_shadow_open(start & ~7ul, (end + 7 - (start & ~7ul)) & ~7ul);
-        return;
-    }
-    stem_pool_seal(call, start, bytes);
 }
 
 static bool allocate(struct stem_call *call, const struct hook *hook)
@@ -262,6 +283,40 @@ static bool allocate(struct stem_call *call, const struct hook *hook)
     if (call->rax)
         poison(call, pool, call->rax, bytes);
     return true;
+}
+
+/* The shadow of a block and of its tail, in few stores. No word is written that is not theirs alone: another thread may be at the
+   next. In: `block`, the granules before the tail, at least one. */
+static inline void paint(uint8_t *s, size_t block, uint8_t last)
+{
+    const uint64_t poison = STEM_POISON_POOL * 0x010101ull;
+    _Static_assert(TAIL_GRANULES == 3, "as many bytes are above the last");
+    uint8_t *end = s + block + TAIL_GRANULES;
+    if (block > 4) {
+        for (; s < end - 8; s += 8)
+            *(uint64_t *)s = 0;
+        *(uint64_t *)(end - 8) = (poison << 8 | last) << 32;
+    } else {
+        *(uint32_t *)s = 0;
+        *(uint32_t *)(end - 4) = (uint32_t)(poison << 8 | last);
+    }
+}
+
+/* Does what allocate() does behind the call. Where nothing is watched any more, a tail harms nobody. */
+uintptr_t stem_pool_taken(uintptr_t start, uintptr_t pool, size_t bytes)
+{
+    uintptr_t low = start & ~7ul, end = start + bytes, tail = (end + 7) & ~7ul;
+    if (broken)
+        return start;
+    if (tail == low || !add_tail(pool, tail)) {
+        stem_shadow_open(low, tail - low);
+        return start;
+    }
+    paint(stem_shadow_base + (low >> 3), (tail - low) >> 3, end & 7);
+    *(struct seal *)tail = (struct seal){start ^ SEAL_KEY ^ tail, (uint32_t)bytes, 0};
+    stem_undo_compensate(STEM_COMPENSATE_POOL, tail);
+    count_block();
+    return start;
 }
 
 /* Takes the pool out of the lists. With `closing` an empty one stands in its place, to which no tail is added. Returns it. */
@@ -326,7 +381,7 @@ static bool take_from_heap(struct stem_call *call, size_t bytes)
     if (!p)
         return false; /* the allocator has its own way to be out of memory */
     stem_undo_compensate(STEM_COMPENSATE_MALLOC, (uintptr_t)p);
-    stem_count(CORE_COUNTER_POOL_BLOCKS, 1);
+    count_block();
     call->rax = (uint64_t)p;
     return true;
 }
@@ -395,7 +450,9 @@ static bool hook(struct stem_object *o, struct stem_function *f, const struct wi
                                         .name = entry->function,
                                         .role = entry->role,
                                         .pool = entry->pool,
-                                        .size = entry->size});
+                                        .size = entry->size,
+                                        .takes = entry->role == WIRE_ALLOCATOR_ALLOC && entry->pool == 0 &&
+                                                 entry->size == 1 && !stem_heap.stacks});
 }
 
 static bool takes_back(unsigned role)
@@ -443,6 +500,7 @@ void stem_pools_hook(struct stem_object *o)
 {
     if (!stem_shadow_base || !o->symbols)
         return;
+    stem_heap_start(); /* from now on it is known whether stacks are kept */
     const struct wire_config *config = &stem_control->config;
     unsigned told =
         config->allocator_count < WIRE_ALLOCATORS_MAX ? config->allocator_count : WIRE_ALLOCATORS_MAX;

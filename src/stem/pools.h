@@ -16,5 +16,7 @@ bool stem_pool_forget(uintptr_t bad);
 /* Undo of an allocation: its tail, by the compensation's argument, is addressable again. */
 void stem_pool_undo(uintptr_t tail);
 void stem_pools_after_fork(void);
+/* From hook_entry.S: `pool` has cut a block of `bytes` and STEM_POOL_TAIL, rounded up. Returns its start. */
+uintptr_t stem_pool_taken(uintptr_t start, uintptr_t pool, size_t bytes);
 
 #endif
