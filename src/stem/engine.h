@@ -226,8 +226,10 @@ struct stem_object {
     uint32_t fragment_count;
     /* code cache region, within 2 GiB of the whole object */
     uint8_t *region, *region_end;
-    uint8_t *next;            /* next free byte */
-    uint8_t *code_start;      /* translated code; gates lie before it */
+    uint8_t *next;       /* next free byte */
+    uint8_t *code_start; /* translated code; gates lie before it */
+    /* Slow halves of checks lie apart, so that what runs lies close together: half of the region is theirs. */
+    uint8_t *cold_start, *cold_next;
     const void *const *stubs; /* enum stem_stub: addresses of entry.S, within reach of the code */
     const uint8_t *levels;    /* levels[i]: of functions[i], the page's bytes mapped once more */
     struct stem_translation **translations; /* in order of cache address */
@@ -405,6 +407,7 @@ struct stem_translation {
     struct stem_function *function;
     enum stem_flavour flavour;
     uint8_t *code, *code_end;
+    uint8_t *cold, *cold_end;   /* slow halves of checks; in the map they follow the code */
     const uint8_t *body;        /* behind the level test, for who has tested it */
     struct stem_map_entry *map; /* sorted by cache */
     uint32_t map_count;
@@ -437,6 +440,9 @@ void stem_dispatch_translate_all(struct stem_object *object, bool armed_only);
 void stem_patch_all(struct stem_object *object);
 /* Patches the entries of an object that was unloaded and has come back as it was: its gates still stand. */
 void stem_patch_again(struct stem_object *object);
+/* Leads the entries of functions that are translated to their translations, which test the level themselves: no gate on the way.
+   The object has just been loaded: nobody runs in it yet. */
+void stem_patch_lead_on(struct stem_object *object);
 void stem_patch_loader_hook(uintptr_t r_brk);
 
 /* Registers at a slow call, as the entry stubs lay them out. `flags` is rflags. */

@@ -128,7 +128,8 @@ static void refuse_all(struct stem_object *o, enum core_refusal why)
 bool stem_region_make(struct stem_object *o)
 {
     size_t code = o->code_high - o->code_low;
-    size_t bytes = code * 14 + o->function_count * (size_t)(GATE_BYTES_MAX / 2) + (1 << 20);
+    size_t bytes =
+        code * (code < 32u << 20 ? 28 : 14) + o->function_count * (size_t)(GATE_BYTES_MAX / 2) + (1 << 20);
     bytes = (bytes + 65535) & ~65535ul;
     do
         o->region = map_near(o->low, o->high, bytes, o->entry != 0);
@@ -412,6 +413,22 @@ void stem_patch_all(struct stem_object *o)
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
     o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
     o->code_start = o->next;
+    o->cold_start = o->cold_next = o->next + ((size_t)(o->region_end - o->next) / 2 & ~4095ul);
+}
+
+void stem_patch_lead_on(struct stem_object *o)
+{
+    uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
+    if (sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC)))
+        return;
+    for (uint32_t i = 0; i < o->function_count; i++) {
+        struct stem_function *f = &o->functions[i];
+        if (!f->linked || !f->patched_bytes || f->door != f->gate)
+            continue;
+        f->door = f->linked;
+        lead_to_door(o, f);
+    }
+    sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
 }
 
 void stem_patch_again(struct stem_object *o)

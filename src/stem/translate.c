@@ -2,7 +2,7 @@
    front of those that access memory. At every application instruction registers and stack are the application's own; what an
    inserted sequence needs it takes from dead registers or saves in a thread slot for just that sequence.
 
-   Layout of one translation: prologue (mark, guard of the frame), blocks, cold parts, constants, table of indirect targets. */
+   Layout of one translation: prologue (mark, guard of the frame), blocks, constants, table of indirect targets; cold parts apart. */
 #include "stem/counting.h"
 #include "stem/gaps.h"
 #include "stem/guard.h"
@@ -166,13 +166,15 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
 
 static void emit_tail(struct stem_emitter *e)
 {
+    e->code_end = e->p;
+    e->p = e->object->cold_next;
     for (uint32_t i = 0; i < e->cold_count; i++)
         if (e->colds[i].leaves)
             stem_guard_cold(e, &e->colds[i]);
         else
             stem_emit_cold(e, &e->colds[i]);
-    e->code_end = e->p;
-    e->p = (uint8_t *)(((uintptr_t)e->p + 7) & ~7ul);
+    e->cold_end = e->p;
+    e->p = (uint8_t *)(((uintptr_t)e->code_end + 7) & ~7ul);
     for (uint32_t i = 0; i < e->constant_count; i++) {
         stem_emit_rel32(e->constants[i].field, e->p, 0);
         stem_emit_bytes(&e->p, &e->constants[i].value, 8);
@@ -214,6 +216,8 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .code = e->code,
                                    .body = e->body,
                                    .code_end = e->code_end,
+                                   .cold = o->cold_next,
+                                   .cold_end = e->cold_end,
                                    .map = map,
                                    .map_count = e->map_count,
                                    .marks = e->marks,
@@ -231,7 +235,9 @@ static struct stem_translation *publish(struct stem_emitter *e)
     stem_site_count += e->site_count;
     o->translations[o->translation_count] = t;
     __atomic_store_n(&o->translation_count, o->translation_count + 1, __ATOMIC_RELEASE);
+    stem_count(CORE_COUNTER_TRANSLATED_BYTES, (uint64_t)(e->p - e->code + (e->cold_end - o->cold_next)));
     o->next = e->p;
+    o->cold_next = e->cold_end;
     stem_control_keep_links(e);
     if (e->flavour == FLAVOUR_MONITOR && !stem_knob(e, CORE_KNOB_NO_LINKS)) {
         e->function->linked = e->code;
@@ -241,7 +247,6 @@ static struct stem_translation *publish(struct stem_emitter *e)
                          __ATOMIC_RELEASE);
     }
     stem_count(CORE_COUNTER_TRANSLATIONS, 1);
-    stem_count(CORE_COUNTER_TRANSLATED_BYTES, (uint64_t)(e->p - e->code));
     return t;
 }
 
@@ -286,7 +291,9 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
         worst += unit.insns[i].mem.bytes * 8u;
     if (stem_knob(e, CORE_KNOB_PROVE_UNDO))
         worst += unit.insn_count * 64u;
-    if ((size_t)(object->region_end - e->code) < worst || SITES_MAX - stem_site_count < 4 * unit.insn_count)
+    if (e->code > object->cold_start || (size_t)(object->cold_start - e->code) < worst ||
+        (size_t)(object->region_end - object->cold_next) < worst ||
+        SITES_MAX - stem_site_count < 4 * unit.insn_count)
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
     if (!stem_control_begin_table(e) || !stem_segments_begin(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
@@ -310,14 +317,18 @@ struct stem_translation *stem_translation_of(uintptr_t address)
         return NULL;
     uint32_t low = 0, high = __atomic_load_n(&o->translation_count, __ATOMIC_ACQUIRE);
     struct stem_translation **all = __atomic_load_n(&o->translations, __ATOMIC_ACQUIRE);
+    bool cold = address >= (uintptr_t)o->cold_start; /* both halves are filled in the same order */
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if ((uintptr_t)all[middle]->code <= address)
+        if ((uintptr_t)(cold ? all[middle]->cold : all[middle]->code) <= address)
             low = middle + 1;
         else
             high = middle;
     }
-    return low && address <= (uintptr_t)all[low - 1]->code_end ? all[low - 1] : NULL;
+    if (!low)
+        return NULL;
+    return address <= (uintptr_t)(cold ? all[low - 1]->cold_end : all[low - 1]->code_end) ? all[low - 1]
+                                                                                          : NULL;
 }
 
 const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uintptr_t address)

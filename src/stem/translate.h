@@ -67,7 +67,7 @@ struct stem_emitter {
     struct stem_guard_place guard[GUARD_PLACES];
     uint8_t guard_count;
     stem_cursor p;
-    uint8_t *code, *code_end;
+    uint8_t *code, *code_end, *cold_end;
     struct stem_map_entry *map;
     uint32_t map_count;
     struct stem_site *sites;
