@@ -182,7 +182,9 @@ void stem_gaps_emit(struct stem_emitter *e, unsigned r, bool poison)
 bool stem_gap_may_be(uintptr_t bad)
 {
     uint8_t state = stem_shadow_base && !stem_shadow_is_own(bad) ? stem_shadow_base[bad >> 3] : 0;
-    return state == STEM_POISON_GAP || (state && state < 8 && !heap_is_ours(bad) && !stem_elf_is_static(bad));
+    return state == STEM_POISON_GAP ||
+           (state && state < 8 && !heap_is_ours(bad) && !stem_elf_is_static(bad) &&
+            stem_shadow_base[(bad >> 3) + 1] != STEM_POISON_POOL);
 }
 
 bool stem_gap_at(struct stem_gap_found *found, uintptr_t bad, const struct stem_frame *from, bool exact)

@@ -77,8 +77,9 @@ enum core_fault_kind stem_fault_classify(uintptr_t bad)
         return CORE_FAULT_NULL_DEREFERENCE;
     bool user = bad < 0x800000000000ull && !stem_shadow_is_own(bad);
     uint8_t state = stem_shadow_base && user ? stem_shadow_base[bad >> 3] : 0;
+    bool before_tail = state && state < 8 && stem_shadow_base[(bad >> 3) + 1] == STEM_POISON_POOL;
     if (stem_poison_is_frame(state) || state == STEM_POISON_GAP ||
-        (state && state < 8 && !heap_is_ours(bad) && !stem_elf_is_static(bad)))
+        (state && state < 8 && !before_tail && !heap_is_ours(bad) && !stem_elf_is_static(bad)))
         return CORE_FAULT_STACK_SMASH;
     if (state == STEM_POISON_FREED)
         return CORE_FAULT_USE_AFTER_FREE;
