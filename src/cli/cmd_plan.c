@@ -278,8 +278,8 @@ static int print_explanation(const struct plan *plan, const struct plan_options 
     if (f->everyone)
         printf("every member watches it always%s\n", f->cold ? ", for it is cold" : "");
     else
-        printf("%.4g of %" PRIu32 " members watch it at any moment\n", (double)f->tokens / plan->quanta,
-               plan->members);
+        printf("%.4g of %.0f members watch it at any moment\n", (double)f->tokens / plan->quanta,
+               plan->members_wanted);
     return BASE_EXIT_OK;
 }
 
@@ -533,6 +533,7 @@ int cli_plan(int argc, char **argv)
                                .epoch = (uint64_t)epoch,
                                .program = program,
                                .objects = objects,
+                               .without_slices = (explain || by_distance) && !output && !picture,
                                .measured_only = measured_only};
     if ((status = read_options(&how)) >= 0)
         return status;

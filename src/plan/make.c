@@ -54,6 +54,8 @@ static int count_members(struct base_error *error, struct plan *plan, struct col
     else if (options->size == PLAN_SIZE_UNIT)
         members = model_members(plan->total_work, 1);
     plan->members_wanted = members;
+    if (members > MODEL_MEMBERS_MAX && options->without_slices)
+        members = MODEL_MEMBERS_MAX;
     if (members > MODEL_MEMBERS_MAX)
         return base_fail(
             error, BASE_EXIT_USAGE,

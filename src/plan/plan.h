@@ -55,6 +55,8 @@ struct plan_options {
     const char
         *objects; /* comma-separated shell patterns of the objects to divide, or NULL: the program's own */
     const struct plan_constants *constants;
+    bool
+        without_slices; /* only functions matter: members beyond MODEL_MEMBERS_MAX are cut off, and no error */
     bool measured_only; /* the call graph is what was measured, without what the binaries' code says */
 };
 
