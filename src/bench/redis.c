@@ -8,11 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READY_MS = 60000 };
+/* A client sends its requests in batches of DEPTH, and the load ends with the last one counted, wherever the others' batches
+   are. Only when all batches together are what was asked for, every one of them is carried out, and what they leave is the
+   same each time. */
+enum { READY_MS = 60000, DEPTH = 16, BATCHES = 10000 };
 
 struct drive {
-    unsigned port;
-    char requests[24];
+    unsigned port, requests;
 };
 
 /* What the load has left in the server, in an order that is the same every time. The list is long, so its ends must do. */
@@ -43,7 +45,7 @@ static int ask(struct base_error *error, uint64_t *hash, unsigned port)
 static int drive_redis(struct base_error *error, uint64_t *hash, void *context)
 {
     const struct drive *drive = context;
-    char port[16];
+    char port[16], requests[16], depth[16];
     uint64_t end = base_monotonic_ns() + READY_MS * 1000000ull;
     while (!bench__answers(drive->port)) {
         if (base_monotonic_ns() > end)
@@ -52,17 +54,19 @@ static int drive_redis(struct base_error *error, uint64_t *hash, void *context)
             return bench__stop_error(error);
     }
     snprintf(port, sizeof port, "%u", drive->port);
+    snprintf(requests, sizeof requests, "%u", drive->requests);
+    snprintf(depth, sizeof depth, "%d", DEPTH);
     char *const argv[] = {"redis-benchmark",
                           "-h",
                           "127.0.0.1",
                           "-p",
                           port,
                           "-n",
-                          (char *)(uintptr_t)drive->requests,
+                          requests,
                           "-c",
                           "20",
                           "-P",
-                          "16",
+                          depth,
                           "-q",
                           "-t",
                           "set,get,incr,lpush,rpop,sadd,hset,zadd,lrange_100,mset",
@@ -78,8 +82,7 @@ int bench__run_redis(struct base_error *error, struct bench_run *run, const stru
         return base_fail(error, BASE_EXIT_ENVIRONMENT, "redis-benchmark is not installed (redis-tools)");
     if (bench__make_folder(error, folder))
         return -1;
-    struct drive drive = {.port = bench__free_port()};
-    snprintf(drive.requests, sizeof drive.requests, "%u", (unsigned)(150000 * scale) + 100);
+    struct drive drive = {.port = bench__free_port(), .requests = DEPTH * ((unsigned)(BATCHES * scale) + 5)};
     snprintf(port, sizeof port, "%u", drive.port);
     char *argv[] = {
         "redis-server", "--port", port,   "--bind",      "127.0.0.1", "--save",    "", "--appendonly",
