@@ -62,6 +62,9 @@ struct bench_result {
 };
 
 void bench_result_free(struct bench_result *result);
+/* Makes the folder that results are to be saved in: before they are measured, since that takes long. Returns 0, or -1 with
+   `error`. */
+int bench_result_folder(struct base_error *error, const char *out);
 /* Writes NAME.csv, NAME.md and, with a plot, NAME.svg and NAME.png into the folder `out`, which is made. Returns 0, or -1
    with `error`. */
 int bench_result_save(struct base_error *error, const struct bench_result *result, const char *out);

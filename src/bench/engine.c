@@ -41,6 +41,7 @@ struct engine {
     struct bench_way ways[BENCH_WAYS_MAX];
     struct record records[PROGRAMS_MAX][BENCH_WAYS_MAX];
     struct bench_run reference[PROGRAMS_MAX]; /* first native run */
+    bool asan[PROGRAMS_MAX];                  /* stands built with the address sanitizer */
     uint64_t done;
 };
 
@@ -50,9 +51,9 @@ static bool same_output(const struct bench_run *a, const struct bench_run *b)
 }
 
 /* A peer that takes twenty times as long is not run in every turn. */
-static bool takes_turn(const struct bench_way *way, unsigned turn)
+static bool takes_turn(const struct engine *engine, size_t p, const struct bench_way *way, unsigned turn)
 {
-    return !way->peer || turn == 0;
+    return way->asan ? engine->asan[p] : !way->peer || turn == 0;
 }
 
 static int take_turn(struct base_error *error, struct engine *engine, size_t p, unsigned turn)
@@ -65,7 +66,7 @@ static int take_turn(struct base_error *error, struct engine *engine, size_t p, 
         const struct bench_way *way = &engine->ways[w];
         struct record *record = &engine->records[p][w];
         struct bench_run run = {0};
-        if (!takes_turn(way, turn))
+        if (!takes_turn(engine, p, way, turn))
             continue;
         if (bench__run_program(error, &run, program, way, engine->cache, engine->scale))
             return -1;
@@ -115,6 +116,8 @@ static void put_rows(struct bench_result *result, struct engine *engine)
             struct record *record = &engine->records[p][w];
             struct bench_spread ratio = bench_spread_of(record->ratio, engine->turns);
             medians[w][p] = engine->programs[p]->server ? NAN : ratio.median;
+            if (!record->runs)
+                continue;
             bench__text(result, engine->programs[p]->name);
             bench__text(result, engine->ways[w].name);
             bench__number(result, ratio.median);
@@ -131,6 +134,35 @@ static void put_rows(struct bench_result *result, struct engine *engine)
         }
     for (size_t w = 1; w < engine->way_count; w++)
         bench__sum(result, "geomean", engine->ways[w].name, bench_geomean(medians[w], engine->program_count));
+}
+
+/* What can be had with the address sanitizer; what cannot is named. */
+static int build_asan(struct base_error *error, struct bench_result *result, struct engine *engine)
+{
+    struct base_text left_out = {0};
+    bool any = false;
+    for (size_t p = 0; p < engine->program_count; p++) {
+        const char *name = engine->programs[p]->name;
+        struct base_error why;
+        engine->asan[p] = bench__asan_knows(name) && bench__asan_build(&why, engine->cache, name) == 0;
+        if (bench__stopped()) {
+            base_text_free(&left_out);
+            return bench__stop_error(error);
+        }
+        any |= engine->asan[p];
+        if (!engine->asan[p])
+            base_text_printf(&left_out, "%s%s (%s)", left_out.used ? ", " : "", name,
+                             bench__asan_knows(name) ? why.text : "no simple build");
+    }
+    if (any)
+        bench__note(
+            result,
+            "gcc-asan: built from Debian's source packages with gcc -O2 -fsanitize=address, over Debian's "
+            "own programs");
+    if (left_out.used)
+        bench__note(result, "left out: gcc-asan for %s", left_out.data);
+    base_text_free(&left_out);
+    return 0;
 }
 
 static int choose(struct base_error *error, struct bench_result *result, struct engine *engine)
@@ -158,7 +190,7 @@ static int choose(struct base_error *error, struct bench_result *result, struct 
     bench__note(
         result,
         "user and system CPU of each run over that of the native run of the same turn; median, smallest and "
-        "largest of %u turns (peers: one); inputs of scale %g",
+        "largest of %u turns (valgrind: one); inputs of scale %g",
         engine->turns, engine->scale);
     bench__note(
         result,
@@ -180,6 +212,8 @@ int bench_engine(struct base_error *error, struct bench_result *result, const st
     engine->scale = options->scale > 0 ? options->scale : 1;
     bench__catch_signals();
     int status = choose(error, result, engine) || bench__cache(error, engine->cache, options->cache) ? -1 : 0;
+    if (status == 0 && options->peers)
+        status = build_asan(error, result, engine);
     if (status == 0)
         open_records(engine);
     for (unsigned turn = 0; turn < engine->turns && status == 0; turn++)

@@ -69,6 +69,7 @@ struct bench_way {
     const char *name;
     const char *prefix[BENCH_PREFIX_MAX]; /* of a peer: words before the command line */
     bool peer, supervised;
+    bool asan;           /* built with the address sanitizer: not every program is */
     enum wire_mode mode; /* of a supervised one */
     bool heap_stacks;    /* allocation stacks are recorded */
 };
@@ -135,6 +136,16 @@ int bench__run_program(struct base_error *error, struct bench_run *run, const st
 /* The same for redis-server under redis-benchmark. */
 int bench__run_redis(struct base_error *error, struct bench_run *run, const struct bench_way *way,
                      double scale);
+
+/* ---- programs built with gcc's address sanitizer (asan.c) ---- */
+
+/* Whether it is known how a program is built. */
+bool bench__asan_knows(const char *program);
+/* Where it stands. Returns whether it is there. */
+bool bench__asan_path(char path[BENCH_PATH], const char *cache, const char *program);
+/* Builds it in the cache folder from its Debian source package, unless it stands there already. Takes seconds, and the network.
+   Returns 0, or -1 with `error`: something is not installed, or the package cannot be had. In: a program that is known. */
+int bench__asan_build(struct base_error *error, const char *cache, const char *program);
 
 /* Ratio of the time of supervised code over native time, by quick runs of a few programs at level full. Out: `*slowdown`,
    geometric mean; `names`: which ones. */

@@ -28,7 +28,7 @@ const struct bench_program bench__programs[] = {
 int bench__run_program(struct base_error *error, struct bench_run *run, const struct bench_program *program,
                        const struct bench_way *way, const char *cache, double scale)
 {
-    char path[BENCH_PATH];
+    char path[BENCH_PATH], built[BENCH_PATH];
     char *argv[BENCH_WORDS_MAX + 2];
     size_t count = 0;
     if (program->server)
@@ -36,7 +36,9 @@ int bench__run_program(struct base_error *error, struct bench_run *run, const st
     if (!program->input(error, path, cache, scale))
         return -1;
     struct bench_job job = {.argv = argv};
-    argv[count++] = (char *)(uintptr_t)program->program;
+    argv[count++] = way->asan && bench__asan_path(built, cache, program->name)
+                        ? built
+                        : (char *)(uintptr_t)program->program;
     for (size_t i = 0; i < BENCH_WORDS_MAX && program->words[i]; i++) {
         const char *word = program->words[i];
         if (strcmp(word, "<") == 0)

@@ -217,24 +217,14 @@ static const char *text_at(const struct bench_result *result, size_t row, int co
     return result->cells[row * result->column_count + (unsigned)column].text;
 }
 
-/* Place of a row's label among the distinct ones, from 1. Out: the list of them all, when asked for. */
-static double label_place(const struct bench_result *result, size_t row, struct base_text *list)
+/* Place of a row's label among the distinct ones, from 1. */
+static size_t label_place(const char *const *labels, size_t count, const struct bench_result *result,
+                          size_t row)
 {
-    unsigned place = 0, found = 0;
-    for (size_t r = 0; r < row_count(result); r++) {
-        bool first = true;
-        for (size_t before = 0; before < r; before++)
-            first = first && strcmp(text_at(result, before, result->plot.label),
-                                    text_at(result, r, result->plot.label)) != 0;
-        place += first;
-        if (first && list)
-            base_text_printf(list, "%s%u %s", place > 1 ? ", " : "", place,
-                             text_at(result, r, result->plot.label));
-        if (first &&
-            strcmp(text_at(result, r, result->plot.label), text_at(result, row, result->plot.label)) == 0)
-            found = place;
-    }
-    return found;
+    size_t place = 0;
+    while (place < count && strcmp(labels[place], text_at(result, row, result->plot.label)) != 0)
+        place++;
+    return place + 1;
 }
 
 static int write_plots(struct base_error *error, const struct bench_result *result, const char *out)
@@ -244,8 +234,12 @@ static int write_plots(struct base_error *error, const struct bench_result *resu
     struct report_curve curves[CURVES_MAX];
     size_t count = 0;
     double *points = bench__allocate(2 * (rows + 1) * CURVES_MAX, sizeof *points), *next = points;
-    struct base_text labels = {0};
+    const char **labels = bench__allocate(rows + 1, sizeof *labels);
+    size_t label_count = 0;
     char path[BENCH_PATH];
+    for (size_t r = 0; r < rows && plot->x < 0; r++)
+        if (label_place(labels, label_count, result, r) > label_count)
+            labels[label_count++] = text_at(result, r, plot->label);
     for (size_t lead = 0; lead < rows; lead++) {
         bool first = plot->group >= 0 || lead == 0;
         for (size_t r = 0; r < lead && plot->group >= 0 && first; r++)
@@ -259,7 +253,8 @@ static int write_plots(struct base_error *error, const struct bench_result *resu
                     strcmp(text_at(result, r, plot->group), text_at(result, lead, plot->group)) != 0)
                     continue;
                 const struct bench_cell *row = result->cells + r * result->column_count;
-                xs[at] = plot->x < 0 ? label_place(result, r, NULL) : row[plot->x].number;
+                xs[at] =
+                    plot->x < 0 ? (double)label_place(labels, label_count, result, r) : row[plot->x].number;
                 ys[at++] = row[plot->y[y]].number;
             }
             curves[count++] =
@@ -271,10 +266,10 @@ static int write_plots(struct base_error *error, const struct bench_result *resu
                                       .points = plot->x < 0};
         }
     }
-    if (plot->x < 0 && rows)
-        label_place(result, 0, &labels);
     const struct report_plot drawing = {.title = result->title,
-                                        .x_label = labels.data ? labels.data : plot->x_label,
+                                        .x_label = plot->x_label,
+                                        .names = plot->x < 0 ? labels : NULL,
+                                        .name_count = label_count,
                                         .y_label = plot->y_label,
                                         .x_log = plot->x_log,
                                         .y_log = plot->y_log,
@@ -286,17 +281,24 @@ static int write_plots(struct base_error *error, const struct bench_result *resu
         snprintf(path, sizeof path, "%s/%s.%s", out, result->name, endings[i]);
         status = report_plot_save(error, &drawing, path);
     }
-    base_text_free(&labels);
+    free(labels);
     free(points);
     return status;
+}
+
+int bench_result_folder(struct base_error *error, const char *out)
+{
+    if (mkdir(out, 0777) && errno != EEXIST)
+        return base_fail(error, BASE_EXIT_FAILURE, "cannot make the folder %s: %s", out, strerror(errno));
+    return 0;
 }
 
 int bench_result_save(struct base_error *error, const struct bench_result *result, const char *out)
 {
     char path[BENCH_PATH], *text = NULL;
     size_t bytes = 0;
-    if (mkdir(out, 0777) && errno != EEXIST)
-        return base_fail(error, BASE_EXIT_FAILURE, "cannot make the folder %s: %s", out, strerror(errno));
+    if (bench_result_folder(error, out))
+        return -1;
     struct report_column columns[COLUMNS_MAX];
     struct report_table *table = make_table(columns, result);
     if (snprintf(path, sizeof path, "%s/%s.csv", out, result->name) + 8 > BENCH_PATH) {

@@ -34,7 +34,10 @@ static const struct base_option engine_options[] = {
     BASE_TEXT(
         "levels", 0, "LIST", &levels, "off,translate,check,full",
         "comma-separated: off, translate, check, full; check-stacks and full-stacks also record allocation stacks"),
-    BASE_FLAG("peers", 0, &peers, "also under valgrind, without a tool and with memcheck"),
+    BASE_FLAG(
+        "peers", 0, &peers,
+        "also under valgrind, without a tool and with memcheck, and built with gcc's address sanitizer from "
+        "Debian's source packages: bzip2, bunzip2, lua5.4"),
     SCALE,
     CACHE,
     BASE_JSON(&json),
@@ -185,7 +188,9 @@ static int bench(int argc, char **argv)
                                           .progress = on_progress,
                                           .context = &progress};
     struct bench_result result = {0};
-    int failed = benches[which].run(&error, &result, &options);
+    int failed = out ? bench_result_folder(&error, out) : 0;
+    if (!failed)
+        failed = benches[which].run(&error, &result, &options);
     report_progress_end(&progress);
     if (!failed)
         failed = show(&error, &result);

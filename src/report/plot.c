@@ -61,6 +61,17 @@ static void put_panel(struct base_text *script, size_t panel, const struct repor
     put_setting(script, "ylabel", plot->y_label);
     base_text_printf(script, "%sset logscale x\n%sset logscale y\n", plot->x_log ? "" : "un",
                      plot->y_log ? "" : "un");
+    if (plot->names) {
+        base_text_printf(script, "set xrange [0.5:%zu.5]\nset xtics (", plot->name_count);
+        for (size_t i = 0; i < plot->name_count; i++) {
+            base_text_puts(script, i ? ", " : "");
+            put_quoted(script, plot->names[i]);
+            base_text_printf(script, " %zu", i + 1);
+        }
+        base_text_puts(script, ")\n");
+    } else {
+        base_text_puts(script, "set xrange [*:*]\nset xtics autofreq\n");
+    }
     bool bars = false;
     for (size_t i = 0; i < plot->curve_count; i++)
         bars |= plot->curves[i].bars;

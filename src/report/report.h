@@ -162,6 +162,8 @@ struct report_plot {
     bool x_log, y_log;
     const struct report_curve *curves;
     size_t curve_count;
+    const char *const *names; /* at x = 1, 2, ... stand names instead of numbers; NULL: numbers */
+    size_t name_count;
 };
 
 /* Draws with gnuplot. In: `path` ends with .svg or .png and says the format. Points that are not finite are left out.
