@@ -104,6 +104,7 @@ int bench_transition(struct base_error *error, struct bench_result *result,
 int bench_heap(struct base_error *error, struct bench_result *result, const struct bench_options *options);
 int bench_table1(struct base_error *error, struct bench_result *result, const struct bench_options *options);
 int bench_figure2(struct base_error *error, struct bench_result *result, const struct bench_options *options);
+int bench_memory(struct base_error *error, struct bench_result *result, const struct bench_options *options);
 int bench_peers(struct base_error *error, struct bench_result *result, const struct bench_options *options);
 
 /* ---- arithmetic (figures.c) --------------------------------------------------------------------------- */

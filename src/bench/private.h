@@ -202,8 +202,9 @@ struct bench_load {
     double requests_per_s;
     double cpu_us;                /* of the server, per request */
     double user_ticks, all_ticks; /* of the server's time; too coarse for one trial, good for a sum */
-    double pss_kib;               /* of all its processes, at the end */
-    double share;                 /* mean part of the own work that was watched; NaN without `slices` */
+    double pss_kib, rss_kib;      /* of all its processes, at the end */
+    double processes;
+    double share; /* mean part of the own work that was watched; NaN without `slices` */
 };
 /* One trial: requests as fast as they are answered. In: `slices`, NULL: what is watched stays as it is; else it is drawn
    anew fifty times a second. Returns 0, or -1 with `error`: some were not answered. */

@@ -68,8 +68,8 @@ static void configure_nginx(struct base_text *text, const struct bench_server *s
 static void configure_redis(struct base_text *text, const struct bench_server *server)
 {
     base_text_printf(
-        text, "bind 127.0.0.1\nport %u\ndir %s\ndaemonize no\nsave \"\"\nappendonly no\nlogfile \"\"\n",
-        server->port, server->folder);
+        text, "bind 127.0.0.1\nport %u\ndir %s\ndaemonize no\nsave \"\"\nappendonly no\nlogfile %s/output\n",
+        server->port, server->folder, server->folder);
 }
 
 static const struct {

@@ -16,9 +16,10 @@ struct used {
     double user_ticks, all_ticks;
 };
 
-static double pss_kib(const pid_t *family, size_t count)
+static void weigh(struct bench_load *load, const pid_t *family, size_t count)
 {
-    double sum = 0;
+    load->pss_kib = load->rss_kib = 0;
+    load->processes = (double)count;
     for (size_t i = 0; i < count; i++) {
         char path[64], line[256];
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", family[i]);
@@ -26,11 +27,12 @@ static double pss_kib(const pid_t *family, size_t count)
         double kib;
         while (file && fgets(line, sizeof line, file))
             if (sscanf(line, "Pss: %lf", &kib) == 1)
-                sum += kib;
+                load->pss_kib += kib;
+            else if (sscanf(line, "Rss: %lf", &kib) == 1)
+                load->rss_kib += kib;
         if (file)
             fclose(file);
     }
-    return sum;
 }
 
 static struct used look(const struct bench_server *server)
@@ -148,7 +150,7 @@ int bench__server_load(struct base_error *error, struct bench_load *load, struct
     load->cpu_us = (after.cpu_ns - before.cpu_ns) / 1000 / requests;
     load->user_ticks = after.user_ticks - before.user_ticks;
     load->all_ticks = after.all_ticks - before.all_ticks;
-    load->pss_kib = pss_kib(family, bench__family(family, FAMILY_MAX, bench__server_pid(server)));
+    weigh(load, family, bench__family(family, FAMILY_MAX, bench__server_pid(server)));
     load->share = idle.draws ? idle.share_sum / idle.draws : NAN;
     return 0;
 }

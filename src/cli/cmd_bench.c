@@ -97,6 +97,21 @@ static const struct base_option heap_options[] = {
     BASE_END,
 };
 
+static const struct base_option memory_options[] = {
+    OUT,
+    BASE_TEXT("only", 0, "LIST", &only, "apache,redis,sqlite3",
+              "these: comma-separated patterns of apache, nginx, redis, sqlite3"),
+    BASE_TEXT("levels", 0, "LIST", &levels, "off,translate,check,full",
+              "levels beside native, comma-separated"),
+    BASE_INTEGER("requests", 'n', "N", &requests, "2000", 10, 100000000,
+                 "requests before a server is weighed"),
+    BASE_INTEGER("concurrency", 'c', "N", &concurrency, "5", 1, 64, "requests at a time"),
+    SCALE,
+    CACHE,
+    BASE_JSON(&json),
+    BASE_END,
+};
+
 static const struct {
     const char *summary, *description, *example;
     int (*run)(struct base_error *, struct bench_result *, const struct bench_options *);
@@ -127,11 +142,15 @@ static const struct {
     {"cost of allocations by size",
      "Nanoseconds of one malloc with its free, by size, with the C library's allocator and with the runtime's.",
      "testudo bench heap --runs 3\n", bench_heap, heap_options},
+    {"resident memory at every level",
+     "Resident memory of servers on loopback after a load, all their processes together, and of sqlite3 at its peak, with all "
+     "functions supervised at each level, over native.",
+     "testudo bench memory --only apache\n", bench_memory, memory_options},
 };
 
 /* Names of `benches`. */
 static const char *const names[] = {
-    "engine", "table1", "figure2", "peers", "transition", "heap",
+    "engine", "table1", "figure2", "peers", "transition", "heap", "memory",
 };
 
 static void on_progress(void *context, uint64_t done, uint64_t total)
