@@ -201,7 +201,8 @@ struct stem_object {
     uintptr_t code_low, code_high; /* its executable part */
     struct {
         uintptr_t low, high;
-    } loads[STEM_LOADS_MAX]; /* its readable segments */
+        bool is_code;        /* executable; there may be holes between such segments */
+    } loads[STEM_LOADS_MAX]; /* its readable segments, by rising address */
     uint32_t load_count;
     uint32_t page_index; /* on the control page */
     bool own, gone;

@@ -292,7 +292,7 @@ bool stem_fde_read(struct stem_fde *out, const struct stem_object *object, const
 {
     struct fde_view fde;
     if (!read_fde(&fde, object, record) || fde.begin < object->code_low || fde.begin > object->code_high ||
-        fde.bytes > object->code_high - fde.begin)
+        fde.bytes > stem_object_room(object, (const void *)fde.begin))
         return false;
     *out = (struct stem_fde){(uint32_t)(fde.begin - object->base), (uint32_t)fde.bytes, record};
     return true;
@@ -301,7 +301,7 @@ bool stem_fde_read(struct stem_fde *out, const struct stem_object *object, const
 bool stem_fde_is_plt(const struct stem_fde *fde, const struct stem_object *object)
 {
     const uint8_t *p = (const uint8_t *)(object->base + fde->offset);
-    if (object->code_high - (uintptr_t)p < 16)
+    if (stem_object_room(object, p) < 16)
         return false;
     if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
         p += 4;

@@ -218,6 +218,7 @@ static bool read_image(struct stem_object *o, const Elf64_Ehdr *e)
                 o->high = at + p->p_memsz;
             if (p->p_flags & PF_R && o->load_count < STEM_LOADS_MAX) {
                 o->loads[o->load_count].low = at;
+                o->loads[o->load_count].is_code = p->p_flags & PF_X;
                 o->loads[o->load_count++].high = at + p->p_memsz;
             }
             if (p->p_flags & PF_X) {
@@ -341,7 +342,7 @@ const char *stem_object_got_name(struct stem_object *o, uint32_t offset)
 uint32_t stem_object_plt_slot(const struct stem_object *o, uint32_t offset)
 {
     const uint8_t *p = (const uint8_t *)(o->base + offset);
-    if ((uintptr_t)p < o->code_low || (uintptr_t)p + 16 > o->code_high)
+    if ((uintptr_t)p < o->code_low || (uintptr_t)p + 16 > o->code_high || stem_object_room(o, p) < 16)
         return 0;
     if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
         p += 4;
@@ -483,8 +484,11 @@ static void find_exact(struct stem_object *o)
 static uint64_t hash_of_code(const struct stem_object *o)
 {
     uint64_t hash = o->code_high - o->code_low;
-    for (const uint64_t *p = (const uint64_t *)o->code_low; (uintptr_t)(p + 1) <= o->code_high; p++)
-        hash = ((hash ^ *p) * 0x9e3779b97f4a7c15ull) ^ hash >> 29;
+    for (uint32_t i = 0; i < o->load_count; i++)
+        if (o->loads[i].is_code)
+            for (const uint64_t *p = (const uint64_t *)o->loads[i].low;
+                 (uintptr_t)(p + 1) <= o->loads[i].high; p++)
+                hash = ((hash ^ *p) * 0x9e3779b97f4a7c15ull) ^ hash >> 29;
     return hash;
 }
 

@@ -273,7 +273,7 @@ static uint32_t room_after(const struct stem_object *o, const struct stem_functi
     struct stem_fde next;
     const uint8_t *p = (const uint8_t *)(o->base + f->offset);
     while (room < 16 && !stem_fde_find(&next, o, f->offset + room)) {
-        unsigned n = nop_length(p + room, 16);
+        unsigned n = stem_object_room(o, p + room) < 16 ? 0 : nop_length(p + room, 16);
         if (!n || (uintptr_t)p + room + n > o->code_high)
             break;
         room += n;
@@ -390,10 +390,22 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     return true;
 }
 
+/* Segment by segment: there may be holes between them. Returns whether all could be changed. */
+static bool protect_code(const struct stem_object *o, int protection)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < o->load_count; i++) {
+        uintptr_t low = o->loads[i].low & ~4095ul, high = (o->loads[i].high + 4095) & ~4095ul;
+        if (o->loads[i].is_code)
+            good &= !sys_failed(sys_call3(SYS_mprotect, low, high - low, protection));
+    }
+    return good;
+}
+
 void stem_patch_all(struct stem_object *o)
 {
-    uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
-    if (sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC))) {
+    if (!protect_code(o, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+        protect_code(o, PROT_READ | PROT_EXEC);
         refuse_all(o, CORE_REFUSAL_NO_REACH);
         return;
     }
@@ -408,7 +420,7 @@ void stem_patch_all(struct stem_object *o)
     }
     stem_pools_hook(o);
     stem_panics_hook(o);
-    sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
+    protect_code(o, PROT_READ | PROT_EXEC);
     stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
     o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
@@ -433,9 +445,8 @@ void stem_patch_lead_on(struct stem_object *o)
 
 void stem_patch_again(struct stem_object *o)
 {
-    uintptr_t low = o->code_low & ~4095ul, high = (o->code_high + 4095) & ~4095ul;
     uint32_t patched = 0;
-    bool writable = !sys_failed(sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC));
+    bool writable = protect_code(o, PROT_READ | PROT_WRITE | PROT_EXEC);
     for (uint32_t i = 0; writable && i < o->function_count; i++) {
         struct stem_function *f = &o->functions[i];
         if (!f->patched_bytes)
@@ -444,8 +455,7 @@ void stem_patch_again(struct stem_object *o)
         stem_control->functions[f->index].patched = 1;
         patched++;
     }
-    if (writable)
-        sys_call3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
+    protect_code(o, PROT_READ | PROT_EXEC);
     stem_count(CORE_COUNTER_FUNCTIONS_PATCHED, patched);
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
 }

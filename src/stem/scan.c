@@ -199,18 +199,31 @@ static int32_t rel32(const uint8_t *p)
     return v;
 }
 
+/* `p` itself, or the start of the next executable segment when fewer than seven bytes are left in this one; NULL behind the last. */
+static inline const uint8_t *within_code(const struct stem_object *o, uint32_t *segment, const uint8_t *p)
+{
+    while (*segment < o->load_count &&
+           (!o->loads[*segment].is_code || (uintptr_t)p + 7 > o->loads[*segment].high))
+        ++*segment;
+    if (*segment == o->load_count)
+        return NULL;
+    return (uintptr_t)p < o->loads[*segment].low ? (const uint8_t *)o->loads[*segment].low : p;
+}
+
 static void scan_code(struct scan *s)
 {
-    const uint8_t *code = (const uint8_t *)s->object->code_low, *end = (const uint8_t *)s->object->code_high;
-    uint32_t start = (uint32_t)(s->object->code_low - s->object->base), next = 0, current = NONE;
-    for (const uint8_t *p = code; p + 7 <= end; p++) {
-        uint32_t here = start + (uint32_t)(p - code);
+    const struct stem_object *o = s->object;
+    uint32_t start = (uint32_t)(o->code_low - o->base), next = 0, current = NONE;
+    uint64_t code_bytes = o->code_high - o->code_low;
+    uint32_t segment = 0;
+    for (const uint8_t *p = (const uint8_t *)o->code_low; (p = within_code(o, &segment, p)); p++) {
+        uint32_t here = (uint32_t)((uintptr_t)p - o->base);
         uint8_t b = *p;
         if (current != NONE && here - s->fdes[current].offset >= s->fdes[current].bytes)
             current = NONE;
         if (next < s->count && here >= s->fdes[next].offset)
             current = next++;
-        if (!s->object->base && (uint32_t)rel32(p) - start < end - code)
+        if (!o->base && (uint32_t)rel32(p) - start < code_bytes)
             mark_absolute(s, (uint32_t)rel32(p));
         if (b == 0xe8)
             mark_call(s, current, here, here + 5 + (uint32_t)rel32(p + 1));
