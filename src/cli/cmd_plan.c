@@ -303,27 +303,49 @@ static json_t *json_functions(const struct plan *plan)
     return functions;
 }
 
-/* A slice with all that the member watches. What everyone watches stands in each slice while that stays readable. */
-static json_t *json_members(const struct plan *plan, bool with_common)
+/* JSON of a value by itself. Owns: free(). */
+static char *text_of(json_t *value)
 {
-    json_t *table = json_array();
-    for (uint32_t m = 0; m < plan->members; m++) {
-        json_t *slices = json_array();
-        for (size_t i = plan->holding_first[m]; i < plan->holding_first[m + 1]; i++)
-            json_array_append_new(slices, json_pack("{s:s, s:i, s:i, s:i}", "function",
-                                                    plan->functions[plan->holdings[i].function].name, "index",
-                                                    (int)plan->holdings[i].function, "quanta",
-                                                    (int)plan->holdings[i].quanta, "first",
-                                                    (int)plan->holdings[i].first));
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    json_decref(value);
+    return text;
+}
+
+static void write_part(const char *name, uint32_t function, uint32_t held, uint32_t first, bool *any)
+{
+    printf("%s\n    {\n     \"function\": %s,\n     \"index\": %" PRIu32 ",\n     \"quanta\": %" PRIu32
+           ",\n     \"first\": %" PRIu32 "\n    }",
+           *any ? "," : "", name, function, held, first);
+    *any = true;
+}
+
+/* Slices with all that each member watches, as the last of an object's values. What everyone watches stands in each slice while
+   that stays readable. Written as it goes: as one document a million members' would fill the memory. */
+static void write_members(const struct plan *plan, bool with_common)
+{
+    char **names = calloc(plan->own_count + 1, sizeof *names);
+    for (size_t f = 0; names && f < plan->own_count; f++)
+        names[f] = text_of(json_string(plan->functions[f].name));
+    printf(",\n \"members_table\": [");
+    for (uint32_t m = 0; names && m < plan->members; m++) {
+        char *load = text_of(json_real(plan->load[m]));
+        bool any = false;
+        printf("%s\n  {\n   \"member\": %" PRIu32 ",\n   \"load\": %s,\n   \"slice\": [", m ? "," : "", m,
+               load);
+        for (size_t i = plan->holding_first[m]; i < plan->holding_first[m + 1]; i++) {
+            const struct model_holding *h = &plan->holdings[i];
+            write_part(names[h->function], h->function, h->quanta, h->first, &any);
+        }
         for (size_t f = 0; with_common && f < plan->own_count; f++)
             if (plan->functions[f].everyone)
-                json_array_append_new(slices,
-                                      json_pack("{s:s, s:i, s:i, s:i}", "function", plan->functions[f].name,
-                                                "index", (int)f, "quanta", (int)plan->quanta, "first", 0));
-        json_array_append_new(
-            table, json_pack("{s:i, s:f, s:o}", "member", (int)m, "load", plan->load[m], "slice", slices));
+                write_part(names[f], (uint32_t)f, plan->quanta, 0, &any);
+        printf("%s]\n  }", any ? "\n   " : "");
+        free(load);
     }
-    return table;
+    printf("\n ]\n}\n");
+    for (size_t f = 0; names && f < plan->own_count; f++)
+        free(names[f]);
+    free(names);
 }
 
 static void print_json(const struct plan *plan)
@@ -331,8 +353,7 @@ static void print_json(const struct plan *plan)
     enum { COMMON_ROWS_MAX = 2000000 };
     bool with_common = (uint64_t)plan->everyone_count * plan->members <= COMMON_ROWS_MAX;
     json_t *root = json_pack(
-        "{s:I, s:s, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:o, s:f, s:{s:f, s:f}, s:i, s:i, s:f, s:s, s:I, s:I, s:b, s:o, "
-        "s:o}",
+        "{s:I, s:s, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:o, s:f, s:{s:f, s:f}, s:i, s:i, s:f, s:s, s:I, s:I, s:b, s:o}",
         "total", (json_int_t)plan->total, "metric", profile_metric_name(plan->metric), "work_unit",
         plan->unit, "total_work", plan->total_work, "members", (int)plan->members, "slice_percent",
         plan->slice_percent, "weighted_percent", plan->weighted_percent, "p_first", plan->coverage.by_risk,
@@ -341,8 +362,8 @@ static void print_json(const struct plan *plan)
         plan->unfairness, "paper", "p_first", plan->paper.by_risk, "p_first_by_work", plan->paper.by_work,
         "quanta", (int)plan->quanta, "quantum_ms", (int)plan->quantum_ms, "common_load", plan->common_load,
         "assign", plan->assign->name, "epoch", (json_int_t)plan->epoch, "excluded_cost",
-        (json_int_t)plan->excluded_cost, "everyone_in_slices", with_common, "functions", json_functions(plan),
-        "members_table", json_members(plan, with_common));
+        (json_int_t)plan->excluded_cost, "everyone_in_slices", with_common, "functions",
+        json_functions(plan));
     json_object_set_new(root, "left_out",
                         json_pack("{s:I, s:I}", "functions", (json_int_t)plan->lost_count, "cost",
                                   (json_int_t)plan->lost_cost));
@@ -358,9 +379,13 @@ static void print_json(const struct plan *plan)
                                       plan->paper_at_budget.by_work, "expected_victims",
                                       model_expected_victims(plan->paper_at_budget.by_risk), "members_needed",
                                       plan->members_needed_paper));
-    json_dumpf(root, stdout, JSON_INDENT(1));
-    putchar('\n');
+    char *text = json_dumps(root, JSON_INDENT(1));
     json_decref(root);
+    /* Without the end of the object, which the members' table is the last part of. */
+    if (text)
+        printf("%.*s", (int)strlen(text) - 2, text);
+    free(text);
+    write_members(plan, with_common);
 }
 
 static int write_manifest(struct base_error *error, const struct plan *plan)
