@@ -128,7 +128,8 @@ static int lay_out(struct base_error *error, struct bench_server *server)
 
 /* ---- processes ---- */
 
-/* Learns which functions there are; none is watched at first. */
+/* Learns which functions there are. All are watched at first, so that they are translated before a server forks; what is loaded
+   once it is known what to watch is not. */
 static enum wire_level on_function(void *context, const struct member_object *object,
                                    const struct member_function *function)
 {
@@ -147,7 +148,7 @@ static enum wire_level on_function(void *context, const struct member_object *ob
     watch->build_id_bytes = (uint32_t)object->build_id_bytes;
     memcpy(watch->build_id, object->build_id, object->build_id_bytes);
     watch->offset = function->offset;
-    return WIRE_LEVEL_NATIVE;
+    return server->watched ? WIRE_LEVEL_NATIVE : WIRE_LEVEL_MONITOR;
 }
 
 bool bench__server_tend(struct bench_server *server)
