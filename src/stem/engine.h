@@ -162,10 +162,10 @@ struct stem_function {
         uint8_t gate,
             entry; /* where an instruction stands in the gate, and where it stood behind the entry */
     } moved[6];    /* those that the patch displaced, and the jump back behind them */
-    uint8_t moved_count;
-    uint8_t *gate;                  /* entry of the gate: level test */
-    uint8_t *gate_cached[FLAVOURS]; /* its tail that goes to the cache whatever the level */
-    core_cache_pc *slot[FLAVOURS];  /* where that tail jumps: translator stub, then translated code */
+    uint8_t moved_count, native_bytes; /* of the native way, with the jump back */
+    uint8_t *gate;                     /* entry of the gate: level test */
+    uint8_t *gate_cached[FLAVOURS];    /* its tail that goes to the cache whatever the level */
+    core_cache_pc *slot[FLAVOURS];     /* where that tail jumps: translator stub, then translated code */
 };
 
 struct stem_fde {
@@ -231,6 +231,7 @@ struct stem_object {
     uint8_t *code_start; /* translated code; gates lie before it */
     /* Slow halves of checks lie apart, so that what runs lies close together: half of the region is theirs. */
     uint8_t *cold_start, *cold_next;
+    uint8_t *gates_end;       /* of their slots and ways, which lie first there */
     const void *const *stubs; /* enum stem_stub: addresses of entry.S, within reach of the code */
     const uint8_t *levels;    /* levels[i]: of functions[i], the page's bytes mapped once more */
     struct stem_translation **translations; /* in order of cache address */
@@ -435,6 +436,7 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
 /* ---- gates and patches (patch.c, entry.S) -------------------------------------------------------------------- */
 
 bool stem_region_make(struct stem_object *object);
+enum { GATE_TEST_BYTES = 7 }; /* a gate begins with them: cmp byte [level], 1 */
 /* Translates all functions of an object that was patched just now, so that what is refused is known; or those that are supervised
    already, so that calls do not wait for it and forked processes share the code. Lock held. */
 void stem_dispatch_translate_all(struct stem_object *object, bool armed_only);

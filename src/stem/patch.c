@@ -8,8 +8,8 @@
        je  monitor          -> translated code, or at first jmp [slot]
        the instructions that the patch displaced, moved; jmp back behind them
 
-   Preferred patch: a 2-byte jump into 5 bytes of padding before the entry, where the jump to the gate stands. Else a
-   5-byte jump over the first instructions, when no branch of the function leads into them. */
+   Preferred patch: a 5-byte jump over the first instructions, when no branch leads into them. Else a 2-byte jump into 5 bytes of
+   padding before the entry, where the jump to the gate stands: one jump more for each call. */
 #define _GNU_SOURCE
 #include "stem/emit.h"
 #include "stem/panics.h"
@@ -148,6 +148,7 @@ bool stem_region_make(struct stem_object *o)
     if (stem_control->config.knobs & 1u << CORE_KNOB_NO_SHORT_CUTS)
         stubs[STUB_STRING] = stem_stub_string;
     stem_emit_bytes(&o->next, stubs, sizeof stubs);
+    o->cold_start = o->cold_next = o->region + (bytes / 2 & ~4095ul);
     return true;
 }
 
@@ -303,47 +304,46 @@ static void lead_to_door(const struct stem_object *o, const struct stem_function
         *(volatile uint16_t *)entry = 0xf9eb; /* jmp -7 */
 }
 
-static bool patch(struct stem_object *o, struct stem_function *f)
+/* Decodes the instructions that a patch of `wanted` bytes displaces. Returns CORE_REFUSAL_NONE, or why there can be none. */
+static enum core_refusal cover(struct stem_insn insns[5], unsigned *count, unsigned *covered,
+                               const struct stem_object *o, const struct stem_function *f, unsigned wanted)
 {
-    uint8_t *entry = (uint8_t *)(o->base + f->offset);
-    bool padded = has_padding(o, f);
-    unsigned wanted = padded ? 2 : 5;
-    uint32_t room = padded ? f->bytes : room_after(o, f);
-    struct stem_insn insns[5];
-    unsigned count = 0, covered = 0;
-    while (covered < wanted) {
-        struct stem_insn *insn = &insns[count];
-        if (covered >= f->bytes) { /* padding behind a tiny function: nothing to move */
-            covered = wanted;
+    const uint8_t *entry = (const uint8_t *)(o->base + f->offset);
+    unsigned entered = wanted == 2 ? f->entered : f->maybe_entered;
+    uint32_t room = wanted == 2 ? f->bytes : room_after(o, f);
+    *count = *covered = 0;
+    while (*covered < wanted) {
+        struct stem_insn *insn = &insns[*count];
+        if (*covered >= f->bytes) { /* padding behind a tiny function: nothing to move */
+            *covered = wanted;
             break;
         }
-        if (!stem_decode(insn, entry + covered, f->bytes - covered, f->offset + covered)) {
-            f->refusal = CORE_REFUSAL_UNDECODABLE;
-            return false;
-        }
-        covered += insn->length;
-        count++;
-        if (insn->kind == INSN_CALL && covered < wanted) {
-            f->refusal = CORE_REFUSAL_NO_ROOM;
-            return false;
-        }
+        if (!stem_decode(insn, entry + *covered, f->bytes - *covered, f->offset + *covered))
+            return CORE_REFUSAL_UNDECODABLE;
+        *covered += insn->length;
+        ++*count;
+        if (insn->kind == INSN_CALL && *covered < wanted)
+            return CORE_REFUSAL_NO_ROOM;
     }
-    unsigned entered = padded ? f->entered : f->maybe_entered;
-    if (room < wanted || (entered && entered < wanted) || (count > 1 && branches_into(o, f, covered))) {
-        f->refusal = CORE_REFUSAL_NO_ROOM;
-        return false;
-    }
-    if ((size_t)(o->region_end - o->next) < GATE_BYTES_MAX) {
-        f->refusal = CORE_REFUSAL_TABLE_FULL;
-        return false;
-    }
-    /* slots first, 8-aligned */
-    o->next = (uint8_t *)(((uintptr_t)o->next + 15) & ~15ul);
-    for (int flavour = 0; flavour < FLAVOURS; flavour++) {
-        f->slot[flavour] = (core_cache_pc *)o->next;
-        o->next += sizeof(core_cache_pc);
-    }
-    stem_cursor p = o->next;
+    if (room < wanted || (entered && entered < wanted) || (*count > 1 && branches_into(o, f, *covered)))
+        return CORE_REFUSAL_NO_ROOM;
+    return CORE_REFUSAL_NONE;
+}
+
+/* The gate itself takes 32 bytes as a rule, half a cache line: code that runs natively comes by one at each call. Slots and the ways
+   from them lie with the cold code. */
+static enum core_refusal patch_bytes(struct stem_object *o, struct stem_function *f, unsigned wanted)
+{
+    uint8_t *entry = (uint8_t *)(o->base + f->offset);
+    struct stem_insn insns[5];
+    unsigned count, covered;
+    enum core_refusal refusal = cover(insns, &count, &covered, o, f, wanted);
+    if (refusal != CORE_REFUSAL_NONE)
+        return refusal;
+    stem_cursor p = (uint8_t *)(((uintptr_t)o->next + 31) & ~31ul),
+                tail = (uint8_t *)(((uintptr_t)o->cold_next + 15) & ~15ul);
+    if (o->cold_start - p < GATE_BYTES_MAX || o->region_end - tail < GATE_BYTES_MAX)
+        return CORE_REFUSAL_TABLE_FULL;
     f->gate = p;
     stem_emit_byte(&p, 0x80); /* cmp byte [level], 1 */
     stem_emit_byte(&p, 0x3d);
@@ -363,12 +363,8 @@ static bool patch(struct stem_object *o, struct stem_function *f)
         f->moved[f->moved_count].gate = (uint8_t)(p - f->gate_native);
         f->moved[f->moved_count++].entry = (uint8_t)(insns[i].offset - f->offset);
         if (!relocate(&p, &insns[i], entry + (insns[i].offset - f->offset), o)) {
-            /* The gate stays unfinished: nobody may be led to it. */
-            f->refusal = CORE_REFUSAL_NO_ROOM;
-            f->gate = NULL;
-            for (int flavour = 0; flavour < FLAVOURS; flavour++)
-                f->slot[flavour] = NULL;
-            return false;
+            f->gate = NULL; /* it stays unfinished: nobody may be led to it */
+            return CORE_REFUSAL_NO_ROOM;
         }
         falls_through = insns[i].kind != INSN_JUMP && insns[i].kind != INSN_RETURN &&
                         insns[i].kind != INSN_CALL && insns[i].kind != INSN_JUMP_INDIRECT &&
@@ -378,16 +374,32 @@ static bool patch(struct stem_object *o, struct stem_function *f)
     f->moved[f->moved_count++].entry = (uint8_t)covered;
     if (falls_through)
         stem_emit_jump(&p, entry + (insns[count - 1].offset + insns[count - 1].length - f->offset));
-    stem_emit_rel32((uint8_t *)f->gate_monitor, p, 0);
-    emit_gate_tail(o, f, FLAVOUR_MONITOR, &p);
+    f->native_bytes = (uint8_t)(p - f->gate_native);
+    for (int flavour = 0; flavour < FLAVOURS; flavour++) { /* slots first, 8-aligned */
+        f->slot[flavour] = (core_cache_pc *)tail;
+        tail += sizeof(core_cache_pc);
+    }
+    stem_emit_rel32((uint8_t *)f->gate_monitor, tail, 0);
+    emit_gate_tail(o, f, FLAVOUR_MONITOR, &tail);
     *to_protect = (uint8_t)(p - (to_protect + 1));
-    emit_gate_tail(o, f, FLAVOUR_PROTECT, &p);
+    stem_emit_jump(&p, tail);
+    emit_gate_tail(o, f, FLAVOUR_PROTECT, &tail);
     o->next = p;
+    o->cold_next = tail;
     memcpy(f->original, entry, sizeof f->original);
     f->patched_bytes = (uint8_t)wanted;
     f->door = f->gate;
     lead_to_door(o, f);
-    return true;
+    return CORE_REFUSAL_NONE;
+}
+
+static bool patch(struct stem_object *o, struct stem_function *f)
+{
+    enum core_refusal refusal = patch_bytes(o, f, 5);
+    if (refusal != CORE_REFUSAL_NONE && has_padding(o, f))
+        refusal = patch_bytes(o, f, 2);
+    f->refusal = (uint8_t)refusal;
+    return refusal == CORE_REFUSAL_NONE;
 }
 
 /* Segment by segment: there may be holes between them. Returns whether all could be changed. */
@@ -425,7 +437,7 @@ void stem_patch_all(struct stem_object *o)
     stem_count(CORE_COUNTER_FUNCTIONS_REFUSED, o->function_count - patched);
     o->next = (uint8_t *)(((uintptr_t)o->next + 4095) & ~4095ul); /* code begins on its own page */
     o->code_start = o->next;
-    o->cold_start = o->cold_next = o->next + ((size_t)(o->region_end - o->next) / 2 & ~4095ul);
+    o->gates_end = o->cold_next;
 }
 
 void stem_patch_lead_on(struct stem_object *o)

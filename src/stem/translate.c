@@ -89,7 +89,7 @@ static void emit_level_test(struct stem_emitter *e)
     e->p += 4;
     stem_emit_rel32(e->p - 4, e->object->levels + (e->function - e->object->functions), 1);
     stem_emit_byte(&e->p, WIRE_LEVEL_MONITOR);
-    stem_emit_jcc(&e->p, 5, e->function->gate); /* jne */
+    stem_emit_jcc(&e->p, 5, e->function->gate + GATE_TEST_BYTES); /* jne */
     e->body = e->p;
 }
 
@@ -348,14 +348,18 @@ const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uin
 static uintptr_t entry_of_gate(const struct stem_object *o, uintptr_t pc)
 {
     const struct stem_function *found = NULL;
+    bool far = pc >= (uintptr_t)o->cold_start; /* on the way from the gate */
+    if (far ? pc >= (uintptr_t)o->gates_end : pc >= (uintptr_t)o->code_start)
+        return pc;
     for (uint32_t i = 0; i < o->function_count;
          i++) /* in order of address, with gaps where an entry was refused */
-        if (o->functions[i].gate && (uintptr_t)o->functions[i].gate <= pc)
+        if (o->functions[i].gate &&
+            (uintptr_t)(far ? o->functions[i].gate_cached[FLAVOUR_MONITOR] : o->functions[i].gate) <= pc)
             found = &o->functions[i];
-    if (!found || pc >= (uintptr_t)o->code_start)
+    if (!found)
         return pc;
     uint8_t into = 0;
-    if (pc >= (uintptr_t)found->gate_native && pc < (uintptr_t)found->gate_cached[FLAVOUR_MONITOR])
+    if (pc - (uintptr_t)found->gate_native < found->native_bytes)
         for (unsigned i = 0; i < found->moved_count; i++)
             if (pc - (uintptr_t)found->gate_native >= found->moved[i].gate)
                 into = found->moved[i].entry;
