@@ -17,7 +17,7 @@ enum {
     TAIL = STEM_POOL_TAIL, /* bytes a block is made longer by, besides filling its last granule */
     TAIL_GRANULES = TAIL / 8,
     POOL_BUCKETS = 4096,
-    TAILS = 30,     /* of one piece of a pool's list */
+    RUNS = 15,      /* of one piece of a pool's list */
     SLAB = 1 << 16, /* bytes of memory for lists that are taken at once */
     FAMILIES = 32,
 };
@@ -42,10 +42,13 @@ enum { KNOWN = sizeof known / sizeof *known };
 
 /* ---- which tails belong to a pool --------------------------------------------------------------------------- */
 
+/* Blocks that were cut one behind the other, with their tails: one run, of which nothing belongs to anybody else. */
 struct piece {
     struct piece *next;
     uint64_t count;
-    uintptr_t tail[TAILS];
+    struct run {
+        uintptr_t low, high;
+    } run[RUNS];
 };
 struct pool {
     struct pool *next;
@@ -60,15 +63,25 @@ union record {
     struct pool pool;
 };
 
-static struct pool *pools[POOL_BUCKETS];
+static struct pool *pools[POOL_BUCKETS], *recent;
 static union record *free_records, *slab, *slab_end;
 static uintptr_t holder; /* of the lock: the address of a thread's state, or 0 */
 /* A clearing came while its own thread was changing the lists, from a signal handler: no tail can be trusted any more. */
 static bool broken;
 
+/* The C library's word for it that there is one thread: it does without locks itself then. */
+static const volatile char *single;
+
 static inline bool enter(void)
 {
     uintptr_t self = (uintptr_t)&stem_thread, other = 0;
+    if (single && *single) {
+        if (holder)
+            return false;
+        *(volatile uintptr_t *)&holder = self;
+        __asm__ volatile("" ::: "memory");
+        return true;
+    }
     while (!__atomic_compare_exchange_n(&holder, &other, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         if (other == self)
             return false;
@@ -118,7 +131,7 @@ static struct pool **find_pool(uintptr_t address)
     return at;
 }
 
-/* Makes room for more tails. Returns whether there is some. */
+/* Makes room for more runs. Returns whether there is some. */
 static __attribute__((noinline)) bool grow(struct pool *pool)
 {
     union record *fresh = take_record();
@@ -140,15 +153,30 @@ static __attribute__((noinline)) struct pool *make_pool(struct pool **at, uintpt
     return fresh ? &fresh->pool : NULL;
 }
 
-/* Returns whether the tail is known to the pool now. */
-static inline __attribute__((always_inline)) bool add_tail(uintptr_t address, uintptr_t tail)
+static __attribute__((noinline)) bool add_run(struct pool *pool, uintptr_t low, uintptr_t high)
+{
+    if (!pool || pool->closing || ((!pool->pieces || pool->pieces->count == RUNS) && !grow(pool)))
+        return false;
+    pool->pieces->run[pool->pieces->count++] = (struct run){low, high};
+    return true;
+}
+
+/* Returns whether the block from `low` on, whose tail ends at `high`, is known to the pool now. */
+static inline __attribute__((always_inline)) bool add_block(uintptr_t address, uintptr_t low, uintptr_t high)
 {
     if (!enter())
         return false;
-    struct pool **at = find_pool(address), *pool = *at ? *at : make_pool(at, address);
-    bool added = pool && !pool->closing && ((pool->pieces && pool->pieces->count < TAILS) || grow(pool));
-    if (added)
-        pool->pieces->tail[pool->pieces->count++] = tail;
+    bool added = true;
+    if (!recent || recent->address != address) {
+        struct pool **at = find_pool(address);
+        recent = *at ? *at : make_pool(at, address);
+    }
+    struct piece *piece = recent ? recent->pieces : NULL;
+    struct run *last = piece && piece->count ? &piece->run[piece->count - 1] : NULL;
+    if (last && last->high == low && !recent->closing)
+        last->high = high;
+    else
+        added = add_run(recent, low, high);
     leave();
     return added;
 }
@@ -201,6 +229,28 @@ static void open_tail(uintptr_t tail)
     }
     if (s[-1] && s[-1] < 8)
         s[-1] = 0;
+}
+
+/* Words at once where all poison is that of tails, as a rule. */
+static void open_run(const struct run *run)
+{
+    const uint64_t high_bits = 0x8080808080808080ull, tails = STEM_POISON_POOL * 0x0101010101010101ull;
+    uint8_t *s = stem_shadow_base + (run->low >> 3), *end = stem_shadow_base + (run->high >> 3);
+    for (; end - s >= 8; s += 8) {
+        uint64_t word = *(const uint64_t *)s, poisoned = (word & high_bits) >> 7 << 8;
+        poisoned -= (word & high_bits) >> 7; /* ones in every byte that is poison */
+        if ((word & poisoned) == (tails & poisoned)) {
+            if (word)
+                *(uint64_t *)s = 0;
+            continue;
+        }
+        for (unsigned i = 0; i < 8; i++)
+            if (s[i] < 8 || s[i] == STEM_POISON_POOL)
+                s[i] = 0;
+    }
+    for (; s < end; s++)
+        if (*s < 8 || *s == STEM_POISON_POOL)
+            *s = 0;
 }
 
 bool stem_pool_describe(struct stem_heap_block *block, uintptr_t bad)
@@ -265,7 +315,7 @@ void stem_pool_seal(const struct stem_call *call, uintptr_t start, size_t bytes)
 static void poison(struct stem_call *call, uintptr_t pool, uintptr_t start, size_t bytes)
 {
     uintptr_t end = start + bytes;
-    if (add_tail(pool, (end + 7) & ~7ul))
+    if (add_block(pool, start & ~7ul, ((end + 7) & ~7ul) + TAIL))
         stem_pool_seal(call, start, bytes);
     else
         stem_shadow_open(start & ~7ul, (end + 7 - (start & ~7ul)) & ~7ul);
@@ -308,7 +358,7 @@ uintptr_t stem_pool_taken(uintptr_t start, uintptr_t pool, size_t bytes)
     uintptr_t low = start & ~7ul, end = start + bytes, tail = (end + 7) & ~7ul;
     if (broken)
         return start;
-    if (tail == low || !add_tail(pool, tail)) {
+    if (tail == low || !add_block(pool, low, tail + TAIL)) {
         stem_shadow_open(low, tail - low);
         return start;
     }
@@ -327,6 +377,7 @@ static struct pool *take_pool(uintptr_t address, bool closing)
         return NULL;
     }
     struct pool **at = find_pool(address), *pool = *at;
+    recent = NULL;
     if (pool && (closing || pool->closing))
         *at = pool->next;
     else
@@ -360,7 +411,7 @@ static bool reset(struct stem_call *call, uintptr_t address)
     struct pool *pool = take_pool(address, true);
     for (struct piece *p = pool ? pool->pieces : NULL; p; p = p->next)
         for (uint64_t i = 0; i < p->count; i++)
-            open_tail(p->tail[i]);
+            open_run(&p->run[i]);
     give_pool(pool);
     call->rax = run(call);
     give_pool(take_pool(address, false));
@@ -500,6 +551,7 @@ void stem_pools_hook(struct stem_object *o)
 {
     if (!stem_shadow_base || !o->symbols)
         return;
+    single = stem_libc_symbol("__libc_single_threaded");
     stem_heap_start(); /* from now on it is known whether stacks are kept */
     const struct wire_config *config = &stem_control->config;
     unsigned told =
