@@ -81,6 +81,7 @@ void stem_dispatch_translate_all(struct stem_object *o, bool armed_only)
         uint64_t code = stem_on_stack(translate_one, &r, translator_stack + TRANSLATOR_STACK_BYTES);
         r.function->slot[FLAVOUR_MONITOR]->v = code ? code : native_entry(r.function);
     }
+    stem_pages_drop_scratch();
     /* Where slices change, most functions are native at any time: the gate is the shorter way for these. */
     if (stem_control->config.default_level != WIRE_LEVEL_NATIVE)
         stem_patch_lead_on(o);

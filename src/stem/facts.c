@@ -27,11 +27,11 @@ static struct stem_need *needs;
 static bool scratch(void)
 {
     if (!states)
-        states = stem_pages_map(UNIT_INSNS_MAX * sizeof *states);
+        states = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *states);
     if (!reached)
-        reached = stem_pages_map(UNIT_INSNS_MAX * sizeof *reached);
+        reached = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *reached);
     if (!needs)
-        needs = stem_pages_map(UNIT_INSNS_MAX * sizeof *needs);
+        needs = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *needs);
     return states && reached && needs;
 }
 

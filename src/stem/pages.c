@@ -44,6 +44,29 @@ void stem_pages_unmap(void *pages, size_t bytes)
     stem_limits_ours(-(int64_t)bytes);
 }
 
+enum { SCRATCH_MAX = 32 };
+static struct {
+    void *pages;
+    size_t bytes;
+} scratch[SCRATCH_MAX];
+static unsigned scratch_count;
+
+void *stem_pages_scratch(size_t bytes)
+{
+    void *pages = stem_pages_map(bytes);
+    if (pages && scratch_count < SCRATCH_MAX) {
+        scratch[scratch_count].pages = pages;
+        scratch[scratch_count++].bytes = bytes;
+    }
+    return pages;
+}
+
+void stem_pages_drop_scratch(void)
+{
+    for (unsigned i = 0; i < scratch_count; i++)
+        sys_call3(SYS_madvise, scratch[i].pages, scratch[i].bytes, 4 /* MADV_DONTNEED */);
+}
+
 uint32_t stem_pages_generation(void)
 {
     static uint32_t *wiped, last;

@@ -38,6 +38,9 @@ uintptr_t stem_pages_room(size_t bytes);
 /* Fresh zeroed pages, never returned to libc. Returns NULL when the kernel refuses. `bytes` is rounded up. */
 void *stem_pages_map(size_t bytes);
 void stem_pages_unmap(void *pages, size_t bytes);
+/* The same for what holds nothing between two translations; and gives the memory of all of it back, the pages stay mapped. Lock held. */
+void *stem_pages_scratch(size_t bytes);
+void stem_pages_drop_scratch(void);
 /* A number that is another one in a forked child, however it was forked, and the same in whoever shares our memory: a lock
    that names another generation was held by a thread that is not here. Without a system call: filters may forbid gettid. */
 uint32_t stem_pages_generation(void);

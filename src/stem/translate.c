@@ -21,19 +21,19 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_wanted_link *wanted;
     static struct stem_function **callees;
     if (!callees)
-        callees = stem_pages_map(UNIT_INSNS_MAX * sizeof(void *));
+        callees = stem_pages_scratch(UNIT_INSNS_MAX * sizeof(void *));
     if (!map_scratch)
-        map_scratch = stem_pages_map(MAP_MAX * sizeof *map_scratch);
+        map_scratch = stem_pages_scratch(MAP_MAX * sizeof *map_scratch);
     if (!stem_sites)
         stem_sites = stem_pages_map(SITES_MAX * sizeof *stem_sites);
     if (!fixups)
-        fixups = stem_pages_map(UNIT_INSNS_MAX * sizeof *fixups);
+        fixups = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *fixups);
     if (!constants)
-        constants = stem_pages_map(UNIT_INSNS_MAX * sizeof *constants);
+        constants = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *constants);
     if (!colds)
-        colds = stem_pages_map(UNIT_INSNS_MAX * sizeof *colds);
+        colds = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *colds);
     if (!wanted)
-        wanted = stem_pages_map(UNIT_INSNS_MAX * sizeof *wanted);
+        wanted = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *wanted);
     e->wanted = wanted;
     e->callees = callees;
     e->map = map_scratch;

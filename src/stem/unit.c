@@ -12,9 +12,9 @@ enum { TABLE_ENTRIES_MAX = 4096 };
 static bool scratch(void)
 {
     if (!insns)
-        insns = stem_pages_map(UNIT_INSNS_MAX * sizeof *insns);
+        insns = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *insns);
     if (!blocks)
-        blocks = stem_pages_map(UNIT_INSNS_MAX * sizeof *blocks);
+        blocks = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *blocks);
     return insns && blocks;
 }
 
