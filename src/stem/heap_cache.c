@@ -62,7 +62,7 @@ static struct heap_span *slab_make(struct heap_cache *cache, unsigned class)
         span->class = (uint8_t) class;
         span->owner = cache;
         if (stem_heap.armed)
-            stem_shadow_close(span->start - lead, lead, STEM_POISON_REDZONE);
+            stem_heap_shadow_unused(span->start - lead, (size_t)units * HEAP_UNIT, true);
         __atomic_store_n(&span->kind, HEAP_SPAN_SLAB, __ATOMIC_RELEASE);
     }
     stem_heap_unlock(&stem_heap.central);

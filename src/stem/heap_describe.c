@@ -39,7 +39,9 @@ static bool find(struct found *found, uintptr_t address)
     }
     if (!span->slot || address < span->start)
         return span->slot && slot_at(found, span, 0);
-    uint32_t index = heap_slot_index(span, address);
+    uint32_t index = heap_slot_index(span, address), used = span->bump;
+    if (index >= used && used) /* room never handed out: the last block before it */
+        index = used - 1;
     struct found next;
     bool here = slot_at(found, span, index), after = slot_at(&next, span, index + 1);
     if (here && address - found->start < found->bytes)

@@ -205,6 +205,8 @@ bool stem_heap_quick_give(uintptr_t p);
 /* Shadow of a slot that is handed out: its block open, the rest of the slot closed. */
 void stem_heap_shadow_live(uintptr_t start, size_t bytes, size_t slot);
 void stem_heap_shadow_freed(uintptr_t start, size_t bytes);
+/* Shadow of room that is not handed out: all of it, or as much as an overflow is likely to reach. */
+void stem_heap_shadow_unused(uintptr_t start, size_t bytes, bool whole);
 /* Shadow of a large block and both its redzones. */
 void stem_heap_shadow_large(const struct heap_span *span);
 

@@ -4,7 +4,9 @@
 
 #include <sys/mman.h>
 
-enum { REDZONE_CAP = 4096 }; /* of a large block: a longer one would only cost shadow memory */
+enum {
+    REDZONE_CAP = 64 << 10
+}; /* of a large block, and of free room: a longer one would only cost shadow memory */
 
 #define WORD(poison) ((uint64_t)(poison)*0x0101010101010101ull)
 
@@ -56,6 +58,15 @@ void stem_heap_shadow_freed(uintptr_t start, size_t bytes)
     if (bytes > FREED_CAP)
         bytes = FREED_CAP;
     paint(stem_shadow_base + (start >> 3), bytes ? (bytes + 7) >> 3 : 1, STEM_POISON_FREED);
+}
+
+void stem_heap_shadow_unused(uintptr_t start, size_t bytes, bool whole)
+{
+    if (!stem_shadow_base)
+        return;
+    if (!whole && bytes > REDZONE_CAP)
+        bytes = REDZONE_CAP;
+    paint(stem_shadow_base + (start >> 3), bytes >> 3, STEM_POISON_REDZONE);
 }
 
 void stem_heap_shadow_large(const struct heap_span *span)
@@ -156,9 +167,17 @@ void stem_heap_arm(void)
             if (stem_heap.stacks)
                 span->stacks = stem_heap_note_take(span->count * 8u);
             uintptr_t base = stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT);
-            stem_shadow_close(base, span->start - base, STEM_POISON_REDZONE);
-            for (uint32_t i = 0; i < span->bump; i++)
+            uintptr_t used =
+                span->start + (size_t)__atomic_load_n(&span->bump, __ATOMIC_ACQUIRE) * span->slot;
+            stem_heap_shadow_unused(base, span->start - base, true);
+            stem_heap_shadow_unused(used, base + ((size_t)span->units << HEAP_UNIT_SHIFT) - used, true);
+            /* What its owner has taken meanwhile may have been painted over: looked at behind the paint, it is seen. */
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+            for (uint32_t i = 0; i < __atomic_load_n(&span->bump, __ATOMIC_ACQUIRE); i++)
                 arm_slot(span, i);
+        } else if (span->units) {
+            stem_heap_shadow_unused(stem_heap.base + ((size_t)span->first << HEAP_UNIT_SHIFT),
+                                    (size_t)span->units << HEAP_UNIT_SHIFT, false);
         }
     }
     stem_heap_unlock(&stem_heap.central);

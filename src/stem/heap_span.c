@@ -282,6 +282,9 @@ struct heap_span *stem_heap_span_take(uint32_t units)
         rest->units = span->units - units;
         rest->dirty = span->dirty > units ? span->dirty - units : 0;
         span->units = units;
+        if (stem_heap.armed)
+            stem_heap_shadow_unused(stem_heap.base + ((size_t)rest->first << HEAP_UNIT_SHIFT),
+                                    (size_t)rest->units << HEAP_UNIT_SHIFT, false);
         bin_insert(rest);
     }
     span->zero = !span->dirty;
