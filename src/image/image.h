@@ -108,6 +108,7 @@ enum image_local_flags {
     IMAGE_LOCAL_RECORD = 8,   /* a structure or union */
     IMAGE_LOCAL_WORDS = 16,   /* array of pointers or of unsigned words: collectors scan on from such */
     IMAGE_LOCAL_FOREIGN = 32, /* C++, where a name may stand for a part of an object */
+    IMAGE_LOCAL_SCOPED = 64,  /* only unnamed objects of other scopes may share its place */
 };
 struct image_local {
     uint64_t

@@ -5,7 +5,11 @@
    line may be such. Other languages lay out storage by their own rules.
 
    A variable is alone in its place when no other can share it, named or not: clang shares nothing without optimisation; gcc, without
-   stack protector, gives each variable of the outermost scope, and each of less than 32 bytes, a place of its own. */
+   stack protector, gives each variable of the outermost scope, and each of less than 32 bytes, a place of its own.
+
+   With optimisation, gcc lets objects share a place that are not alive together. A variable of the outermost scope lives to the
+   function's end, and so do temporaries without a name: only objects of inner scopes can end before it is first mentioned. Where
+   all of these that have a name show where they lie, the code tells about the others (compound literals). */
 #include "image/private.h"
 
 #include <dwarf.h>
@@ -21,6 +25,7 @@ struct reading {
     int64_t bias; /* added to offsets */
     enum { OPTIMISED, PLAIN_GCC, PLAIN_CLANG } compiled;
     bool protects, is_cpp;
+    bool is_clear; /* by gcc, and all its objects show where they lie */
 };
 
 static bool is_cpp(Dwarf_Die *unit)
@@ -180,6 +185,8 @@ static void add_variable(const struct reading *r, Dwarf_Die *variable, unsigned 
     if (r->compiled == PLAIN_CLANG ||
         (r->compiled == PLAIN_GCC && !r->protects && (!depth || bytes < GCC_SHARES_FROM)))
         flags |= IMAGE_LOCAL_ALONE;
+    else if ((r->compiled == PLAIN_GCC && !r->protects && !r->is_cpp) || (r->is_clear && !depth))
+        flags |= IMAGE_LOCAL_SCOPED;
     image->locals[image->local_count++] = (struct image_local){.function = r->function,
                                                                .offset = (int32_t)offset,
                                                                .bytes = (uint32_t)bytes,
@@ -240,6 +247,39 @@ static bool has_lists(Dwarf_Die *scope, unsigned depth)
     return false;
 }
 
+/* Whether some array or structure of the scope lies where nobody says. */
+static bool has_hidden(Dwarf_Die *scope, unsigned depth)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die child, type;
+    Dwarf_Op op;
+    if (depth == NESTING_MAX)
+        return true;
+    if (dwarf_child(scope, &child))
+        return false;
+    do {
+        switch (dwarf_tag(&child)) {
+        case DW_TAG_variable:
+        case DW_TAG_formal_parameter:
+            if (!dwarf_attr_integrate(&child, DW_AT_type, &attribute) || !peel(&type, &attribute))
+                return true;
+            if (flags_of_type(&type) && !dwarf_hasattr_integrate(&child, DW_AT_external) &&
+                !(one_operation(&op, &child, DW_AT_location) &&
+                  (op.atom == DW_OP_fbreg || op.atom == DW_OP_addr)))
+                return true;
+            break;
+        case DW_TAG_lexical_block:
+        case DW_TAG_inlined_subroutine:
+            if (has_hidden(&child, depth + 1))
+                return true;
+            break;
+        default:
+            break;
+        }
+    } while (dwarf_siblingof(&child, &child) == 0);
+    return false;
+}
+
 /* gcc names its options, clang does not: but it keeps rbp as the frame's base and says nothing of calls when it does not optimise. */
 static void read_producer(struct reading *r, Dwarf_Die *function)
 {
@@ -250,6 +290,8 @@ static void read_producer(struct reading *r, Dwarf_Die *function)
                                : NULL;
     r->compiled = OPTIMISED;
     r->protects = false;
+    r->is_clear = producer && !strncmp(producer, "GNU C", 5) && strncmp(producer, "GNU C++", 7) &&
+                  !strstr(producer, "-fsanitize") && !has_hidden(function, 0);
     if (!producer || dwarf_hasattr(function, DW_AT_call_all_calls) ||
         dwarf_hasattr(function, DW_AT_GNU_all_call_sites) || has_lists(function, 0))
         return;
@@ -295,8 +337,8 @@ static void find_overlaps(struct image_local *locals, size_t count)
             last = i;
         if (next->function == locals[last].function && next->base == locals[last].base &&
             next->offset < (int64_t)locals[last].offset + locals[last].bytes) {
-            next->flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
-            locals[last].flags &= (uint8_t)~IMAGE_LOCAL_ALONE;
+            next->flags &= (uint8_t) ~(IMAGE_LOCAL_ALONE | IMAGE_LOCAL_SCOPED);
+            locals[last].flags &= (uint8_t) ~(IMAGE_LOCAL_ALONE | IMAGE_LOCAL_SCOPED);
         }
         for (size_t k = i + 1;
              locals[i].flags & IMAGE_LOCAL_FOREIGN && k < count && locals[k].function == locals[i].function;

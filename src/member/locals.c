@@ -9,7 +9,8 @@ _Static_assert((int)IMAGE_LOCAL_ALONE == (int)WIRE_LOCAL_ALONE &&
                    (int)IMAGE_LOCAL_ARRAY == (int)WIRE_LOCAL_ARRAY &&
                    (int)IMAGE_LOCAL_RECORD == (int)WIRE_LOCAL_RECORD &&
                    (int)IMAGE_LOCAL_WORDS == (int)WIRE_LOCAL_WORDS &&
-                   (int)IMAGE_LOCAL_FOREIGN == (int)WIRE_LOCAL_FOREIGN,
+                   (int)IMAGE_LOCAL_FOREIGN == (int)WIRE_LOCAL_FOREIGN &&
+                   (int)IMAGE_LOCAL_SCOPED == (int)WIRE_LOCAL_SCOPED,
                "one set of flags");
 
 static size_t first_of(const struct image_local *locals, size_t count, uint64_t function)

@@ -381,6 +381,7 @@ struct stem_bounds {
     uint32_t bytes;
     uint32_t local; /* index on the control page + 1, or 0 */
     bool is_global;
+    bool is_dynamic; /* taken from the stack as the function goes: from rsp to `low` */
     bool is_walked; /* whole words may be read on from its address: collectors do */
 };
 /* An argument of a call that points into a variable. */
@@ -423,6 +424,8 @@ struct stem_translation {
     uint32_t bounded_call_count;
     const struct stem_gap *gaps;
     uint32_t gap_count;
+    const uint8_t *exact; /* by local variable of the function: nothing in its place reaches further */
+    uint32_t exact_count;
 };
 struct stem_translation *stem_translation_of(uintptr_t cache_address);
 const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uintptr_t cache_address);

@@ -244,18 +244,20 @@ static bool leaves_variable(struct stem_fault *f, const struct stem_context *con
     if (!number)
         return false;
     const struct stem_bounds *b = &site->translation->bounds[number - 1];
-    uintptr_t low = b->is_global ? site->translation->object->base + (uint32_t)b->low
-                                 : context->reg[RBP] + (uint64_t)(int64_t)b->low,
-              high = low + b->bytes, end = address + site->mem.bytes;
+    uintptr_t low = b->is_dynamic  ? context->reg[RSP]
+                    : b->is_global ? site->translation->object->base + (uint32_t)b->low
+                                   : context->reg[RBP] + (uint64_t)(int64_t)b->low,
+              high = b->is_dynamic ? context->reg[RBP] + (uint64_t)(int64_t)b->low : low + b->bytes,
+              end = address + site->mem.bytes;
     if ((address >= low && end <= high) || address + NEAR_BYTES < low || end > high + NEAR_BYTES ||
         end < address)
         return false;
-    if (b->is_walked && !site->mem.is_write && site->mem.bytes == 8 && !(address & 7))
+    if (b->is_walked && address >= low && !site->mem.is_write && site->mem.bytes == 8 && !(address & 7))
         return false;
     f->kind = b->is_global ? CORE_FAULT_GLOBAL_OVERFLOW : CORE_FAULT_STACK_SMASH;
     f->address = address < low || address >= high ? address : high;
     f->object_start = low;
-    f->object_bytes = b->bytes;
+    f->object_bytes = b->is_dynamic ? 0 : b->bytes;
     f->local = b->local;
     return true;
 }

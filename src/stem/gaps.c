@@ -2,21 +2,34 @@
    runs over an array is found whatever code runs over it.
 
    Which bytes these are takes both the variables, from debug information, and the function's code. A gap begins where a variable
-   ends that is alone in its place, and ends at the first place above that anything names: another variable, an operand of the code,
-   an address that it takes, a saved register. Places are counted from the canonical frame address, as it stands at the entry.
+   ends that nothing in its place exceeds, and ends at the first place above that anything names: another variable, an operand of the
+   code, an address that it takes, a saved register. Places are counted from the canonical frame address, as it stands at the entry.
+
+   What may share a variable's place without a name is a compound literal of another scope. One that reaches further is filled by
+   this function: by stores that show, or at once by a string instruction or memset or memcpy of its whole size.
 
    Poison that a frame leaves behind, because longjmp or an exception went past its return, means nothing: who meets poison asks
    whether the frame that the address lies in is one whose translation has laid it (stem_gap_at). */
 #include "stem/gaps.h"
 #include "stem/heap_private.h"
 
-enum { STARTS_MAX = 4096, GAP_BYTES = 32, GRANULES_MAX = 24, RETURN_PLACE = -8, DEPTH_MAX = 64 };
+enum {
+    STARTS_MAX = 4096,
+    LOCALS_MAX = 1024,
+    GAP_BYTES = 32,
+    GRANULES_MAX = 24,
+    RETURN_PLACE = -8,
+    DEPTH_MAX = 64
+};
 
 static int32_t starts[STARTS_MAX];
 static struct reach {
     int32_t from, to;
 } reaches[STARTS_MAX]; /* of operands */
 static uint32_t start_count, reach_count;
+static int32_t named[STARTS_MAX]; /* variables and saved registers */
+static uint32_t named_count;
+static uint8_t exact_locals[LOCALS_MAX];
 static struct stem_gap gaps[STEM_GAPS_MAX];
 
 /* ---- what the code names ------------------------------------------------------------------------------------------------- */
@@ -83,29 +96,112 @@ static bool find_saved(const struct stem_unit *u)
         if (!stem_cfi_row(&row, u->object, u->insns[u->blocks[b].first].offset))
             return false;
         for (unsigned r = 0; r < DWARF_REGISTERS; r++)
-            if (row.saved & 1u << r && !add_start(row.saved_at[r]))
-                return false;
+            if (row.saved & 1u << r) {
+                if (named_count == STARTS_MAX - LOCALS_MAX || !add_start(row.saved_at[r]))
+                    return false;
+                named[named_count++] = row.saved_at[r];
+            }
     }
     return add_start(RETURN_PLACE);
 }
 
-/* ---- which gaps ------------------------------------------------------------------------------------------------------------ */
+/* ---- what shares a place --------------------------------------------------------------------------------------------------- */
 
-static int32_t next_start(int32_t from)
+/* Where, in the frame, a register points to before an instruction, as far as its block tells. */
+static bool points_to(int32_t *at, const struct stem_unit *u, uint32_t index, unsigned r)
+{
+    struct stem_cfi_row row;
+    while (index-- > 0 && !(u->insns[index + 1].flags & INSN_LEADER)) {
+        const struct stem_insn *insn = &u->insns[index];
+        if (!(insn->writes & 1u << r))
+            continue;
+        if (insn->move_to == r && insn->move_from != r && insn->move_from != NO_REGISTER && !insn->move_by &&
+            insn->mem.base == NO_REGISTER) {
+            r = insn->move_from;
+            continue;
+        }
+        bool by_rbp = insn->mem.base == RBP;
+        if ((!by_rbp && insn->mem.base != RSP) || insn->flags & INSN_HAS_MEM ||
+            !stem_cfi_row(&row, u->object, insn->offset) ||
+            row.cfa_register != (by_rbp ? DWARF_RBP : DWARF_RSP))
+            return false;
+        *at = displacement(u->object, insn) - row.cfa_offset;
+        return true;
+    }
+    return false;
+}
+
+/* A constant put into the low half of one of the first eight registers before an instruction of the same block. */
+static bool constant_before(uint32_t *value, const struct stem_unit *u, uint32_t index, unsigned r)
+{
+    uint8_t code[16];
+    while (index-- > 0 && !(u->insns[index + 1].flags & INSN_LEADER)) {
+        const struct stem_insn *insn = &u->insns[index];
+        if (!(insn->writes & 1u << r))
+            continue;
+        stem_object_bytes(code, u->object, insn->offset, insn->length);
+        if (insn->length != 5 || code[0] != (0xb8 | r)) /* mov r32, imm32 */
+            return false;
+        memcpy(value, code + 1, 4);
+        return true;
+    }
+    return false;
+}
+
+/* Whether this instruction may fill, at once, more than `bytes` bytes from `low` on. */
+static bool fills_more(const struct stem_emitter *e, uint32_t index, int32_t low, uint32_t bytes)
+{
+    const struct stem_unit *u = e->unit;
+    const struct stem_insn *insn = &u->insns[index];
+    const char *name = NULL;
+    uint32_t n = 0, unit = insn->string_bytes;
+    int32_t at;
+    bool is_string = insn->flags & INSN_STRING && insn->string_rep;
+    if (!is_string && ((insn->kind != INSN_CALL && insn->kind != INSN_CALL_INDIRECT) ||
+                       stem_control_callee(e, insn, &name) || !name || !core_glob("mem[scmp]*", name)))
+        return false;
+    if (points_to(&at, u, index, RDI) && at != low)
+        return false;
+    if (!constant_before(&n, u, index, is_string ? RCX : RDX))
+        return is_string; /* a literal's size is a constant */
+    return n * (is_string ? unit : 1ul) > bytes;
+}
+
+static int32_t next_of(const int32_t *places, uint32_t count, int32_t from)
 {
     int32_t next = RETURN_PLACE;
-    for (uint32_t i = 0; i < start_count; i++)
-        if (starts[i] >= from && starts[i] < next)
-            next = starts[i];
+    for (uint32_t i = 0; i < count; i++)
+        if (places[i] >= from && places[i] < next)
+            next = places[i];
     return next;
 }
 
-static bool is_crossed(int32_t end)
+/* Whether stores show that something reaches behind a variable. */
+static bool is_crossed(int32_t end, int32_t next)
 {
     for (uint32_t i = 0; i < reach_count; i++)
-        if (reaches[i].from < end && reaches[i].to > end)
+        if (reaches[i].from < next && reaches[i].to > end)
             return true;
     return false;
+}
+
+static bool is_exact(const struct stem_emitter *e, const struct wire_local *local, int32_t low)
+{
+    int32_t end = low + (int32_t)local->bytes;
+    if (local->flags & WIRE_LOCAL_ALONE)
+        return true;
+    if (!(local->flags & WIRE_LOCAL_SCOPED) || is_crossed(end, next_of(named, named_count, end)))
+        return false;
+    for (uint32_t i = 0; i < e->unit->insn_count; i++)
+        if (fills_more(e, i, low, local->bytes))
+            return false;
+    /* Padding at the end of a larger object is not stored to, but may be copied with it: it is as large as the object's
+       elements at most. */
+    for (uint32_t i = 0; !(local->flags & WIRE_LOCAL_PLAIN) && i < reach_count; i++)
+        if (reaches[i].from >= low && reaches[i].to <= end &&
+            local->bytes % (uint32_t)(reaches[i].to - reaches[i].from))
+            return false;
+    return true;
 }
 
 /* Place of a variable from the canonical frame address. */
@@ -115,43 +211,51 @@ static bool place_of(int32_t *at, const struct wire_local *local)
     return local->base == WIRE_FRAME_CFA || local->base == WIRE_FRAME_RBP;
 }
 
+/* ---- which gaps ------------------------------------------------------------------------------------------------------------ */
+
+static void take_gap(struct stem_emitter *e, uint32_t *granules, const struct wire_local *local, int32_t low)
+{
+    int32_t from = low + (int32_t)local->bytes, to = next_of(starts, start_count, from);
+    if (!(local->flags & (WIRE_LOCAL_ARRAY | WIRE_LOCAL_RECORD)) || e->gap_count == STEM_GAPS_MAX ||
+        (local->flags & WIRE_LOCAL_FOREIGN && !(local->flags & WIRE_LOCAL_ARRAY)))
+        return;
+    if (to > from + GAP_BYTES)
+        to = from + GAP_BYTES;
+    /* A granule that is good up to a byte must be free behind it; others must be free. */
+    to &= ~7;
+    uint32_t wanted = (uint32_t)(to - (from & ~7)) / 8;
+    if (to <= from || is_crossed(from, from + 1) || *granules + wanted > GRANULES_MAX)
+        return;
+    *granules += wanted;
+    gaps[e->gap_count++] = (struct stem_gap){
+        .from = from, .to = to, .bytes = local->bytes, .local = (uint32_t)(local - stem_control->locals) + 1};
+}
+
 void stem_gaps_plan(struct stem_emitter *e)
 {
     const struct stem_unit *u = e->unit;
     const struct stem_object *o = e->object;
     uint32_t count, granules = 0;
-    e->gap_count = 0;
-    if (!e->poisons_frame || !o->exact || stem_knob(e, CORE_KNOB_NO_BOUNDS))
+    int32_t low;
+    e->gap_count = e->exact_count = 0;
+    if (e->mode < WIRE_MODE_CHECK || !o->exact || stem_knob(e, CORE_KNOB_NO_BOUNDS))
         return;
     const struct wire_local *local = stem_locals_of(&count, o, e->function->index);
-    if (!count || !find_starts(u) || !find_saved(u))
+    named_count = 0;
+    if (!count || count > LOCALS_MAX || !find_starts(u) || !find_saved(u))
         return;
     for (uint32_t i = 0; i < count; i++) {
-        int32_t at;
-        if (!place_of(&at, &local[i]) || !add_start(at))
+        if (!place_of(&low, &local[i]) || !add_start(low))
             return;
+        named[named_count++] = low;
     }
-    for (uint32_t i = 0; i < count && e->gap_count < STEM_GAPS_MAX; i++) {
-        int32_t at;
-        if (!(local[i].flags & WIRE_LOCAL_ALONE) ||
-            !(local[i].flags & (WIRE_LOCAL_ARRAY | WIRE_LOCAL_RECORD)) ||
-            (local[i].flags & WIRE_LOCAL_FOREIGN && !(local[i].flags & WIRE_LOCAL_ARRAY)) ||
-            !place_of(&at, &local[i]))
-            continue;
-        int32_t from = at + (int32_t)local[i].bytes, to = next_start(from);
-        if (to > from + GAP_BYTES)
-            to = from + GAP_BYTES;
-        /* A granule that is good up to a byte must be free behind it; others must be free. */
-        to = to & ~7;
-        uint32_t wanted = (uint32_t)(to - (from & ~7)) / 8;
-        if (to <= from || is_crossed(from) || granules + wanted > GRANULES_MAX)
-            continue;
-        granules += wanted;
-        gaps[e->gap_count++] = (struct stem_gap){.from = from,
-                                                 .to = to,
-                                                 .bytes = local[i].bytes,
-                                                 .local = (uint32_t)(&local[i] - stem_control->locals) + 1};
-    }
+    for (uint32_t i = 0; i < count; i++)
+        exact_locals[i] = place_of(&low, &local[i]) && is_exact(e, &local[i], low);
+    e->exact = exact_locals;
+    e->exact_count = count;
+    for (uint32_t i = 0; e->poisons_frame && i < count; i++)
+        if (exact_locals[i] && place_of(&low, &local[i]))
+            take_gap(e, &granules, &local[i], low);
     e->gaps = gaps;
 }
 

@@ -60,6 +60,17 @@ static bool takes_room(const struct stem_object *o, const struct stem_function *
     return false;
 }
 
+/* Whether a translation has found that nothing in the place of the function's local `index` reaches further. */
+static bool is_exact(const struct stem_object *o, const struct stem_function *function, uint32_t index)
+{
+    uint32_t n = __atomic_load_n(&o->translation_count, __ATOMIC_ACQUIRE);
+    struct stem_translation **all = __atomic_load_n(&o->translations, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < n; i++)
+        if (all[i]->function == function && index < all[i]->exact_count)
+            return all[i]->exact[index];
+    return false;
+}
+
 static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, size_t bytes)
 {
     struct stem_frame_place frame;
@@ -67,12 +78,16 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
     if (address < sp || address - sp >= STACK_MAX ||
         !stem_frame_holding(&frame, address, call->return_pc, sp, call->rbp, FRAMES_MAX))
         return 0;
+    /* Nothing begins in the place of a return address and goes on into the caller's frame. */
+    if (address >= frame.cfa - 8 && frame.cfa - address < bytes)
+        return address;
     const struct stem_object *o = stem_object_of(frame.pc);
     const struct stem_function *function = o && o->exact ? stem_function_of(frame.pc) : NULL;
     uint32_t count = 0;
     const struct wire_local *local = function ? stem_locals_of(&count, o, function->index) : NULL;
     uintptr_t lowest = 0;
     bool is_alone = false, is_certain = true;
+    uint32_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
         uintptr_t start = place_of(&local[i], &frame);
         if (start < frame.cfa && (!lowest || start < lowest))
@@ -80,6 +95,7 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
         if (address >= start && address - start < local[i].bytes && start + local[i].bytes > end) {
             end = start + local[i].bytes;
             is_alone = local[i].flags & WIRE_LOCAL_ALONE;
+            found = i;
             is_certain =
                 !(local[i].flags & WIRE_LOCAL_FOREIGN) || (local[i].flags & WIRE_LOCAL_ARRAY && is_alone);
         }
@@ -89,7 +105,7 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
         return lowest - address < bytes && takes_room(o, function) ? lowest : 0;
     if (!end || end - address >= bytes || !is_certain)
         return 0;
-    if (is_alone)
+    if (is_alone || is_exact(o, function, found))
         return end;
     for (uint32_t i = 0; i < count; i++) {
         uintptr_t start = place_of(&local[i], &frame);
@@ -100,7 +116,8 @@ static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, 
 }
 
 /* The variable that the caller's argument points into or came from, where its code tells. */
-static const struct stem_bounds *meant(uintptr_t *low, const struct stem_call *call, uintptr_t address)
+static const struct stem_bounds *meant(uintptr_t *low, uintptr_t *high, const struct stem_call *call,
+                                       uintptr_t address)
 {
     const struct stem_translation *t = stem_translation_of(call->return_pc - 1);
     const struct stem_map_entry *m =
@@ -110,7 +127,10 @@ static const struct stem_bounds *meant(uintptr_t *low, const struct stem_call *c
         if (c->offset != m->offset || call->arg[c->argument] != address)
             continue;
         const struct stem_bounds *b = &t->bounds[c->bounds];
-        *low = b->is_global ? t->object->base + (uint32_t)b->low : call->rbp + (uint64_t)(int64_t)b->low;
+        *low = b->is_dynamic  ? (uintptr_t)call->stack_args
+               : b->is_global ? t->object->base + (uint32_t)b->low
+                              : call->rbp + (uint64_t)(int64_t)b->low;
+        *high = b->is_dynamic ? call->rbp + (uint64_t)(int64_t)b->low : *low + b->bytes;
         return b;
     }
     return NULL;
@@ -119,13 +139,13 @@ static const struct stem_bounds *meant(uintptr_t *low, const struct stem_call *c
 uintptr_t stem_variable_overrun(const struct stem_call *call, enum core_fault_kind *kind, uintptr_t address,
                                 size_t bytes)
 {
-    uintptr_t low;
-    const struct stem_bounds *b = meant(&low, call, address);
+    uintptr_t low, high;
+    const struct stem_bounds *b = meant(&low, &high, call, address);
     if (b) {
         *kind = b->is_global ? CORE_FAULT_GLOBAL_OVERFLOW : CORE_FAULT_STACK_SMASH;
-        if (address < low || address - low >= b->bytes)
+        if (address < low || address >= high)
             return address;
-        return low + b->bytes - address < bytes ? low + b->bytes : 0;
+        return high - address < bytes ? high : 0;
     }
     uintptr_t end = stem_global_end(address);
     if (end && end - address < bytes) {

@@ -103,6 +103,15 @@ static void unpark_flags(struct stem_emitter *e, const struct stem_cold *cold)
 static void emit_bounds(struct stem_emitter *e, const struct stem_insn *insn, unsigned r,
                         const struct stem_bounds *bounds)
 {
+    if (bounds->is_dynamic) {
+        stem_emit_modrm_reg(&e->p, true, 0x39, RSP, r); /* cmp r, rsp */
+        stem_emit_bytes(&e->p, "\x72\x0c", 2);          /* jb to the jmp */
+        stem_emit_modrm_reg(&e->p, true, 0x29, RBP, r); /* sub r, rbp */
+        stem_emit_modrm_reg(&e->p, true, 0x81, 7, r);   /* cmp r, last place */
+        stem_emit_u32(&e->p, (uint32_t)(bounds->low - insn->mem.bytes));
+        stem_emit_bytes(&e->p, "\x7e\x05\xe9", 3); /* jle over it; jmp cold */
+        return;
+    }
     if (bounds->is_global) { /* sub r, [rip + constant] */
         stem_emit_byte(&e->p, 0x48 | (r >> 3) << 2);
         stem_emit_byte(&e->p, 0x2b);

@@ -25,9 +25,9 @@ enum {
     RETURN_BYTES = 16 /* the canonical frame address lies so far above rbp */
 };
 
-/* What a register or a place holds: nothing yet, anything, an address in the frame not yet told apart (rbp + index + by), or an
-   address that came from the variable `what`, counted from 1. */
-enum { NOTHING = 0, UNKNOWN = -1, FRAME = -2 };
+/* What a register or a place holds: nothing yet, anything, an address in the frame not yet told apart (rbp + index + by), an address
+   that came from rsp, or one that came from the variable `what`, counted from 1. */
+enum { NOTHING = 0, UNKNOWN = -1, FRAME = -2, DYNAMIC = -3 };
 struct value {
     int32_t what, by;
 };
@@ -41,13 +41,15 @@ struct variable {
     int32_t low, high; /* from rbp */
     uint32_t local;    /* on the control page */
     uint16_t flags;
-    bool taken; /* its address is */
+    bool taken;    /* its address is */
+    bool is_exact; /* nothing in its place reaches further */
 };
 
 static struct flow {
     const struct stem_emitter *e;
     struct variable variable[VARIABLES_MAX];
     uint32_t variable_count;
+    int32_t lowest, saved; /* place of the lowest variable; of the lowest saved register */
     struct place place[PLACES_MAX];
     uint32_t place_count;
     struct value reg[16];
@@ -67,6 +69,7 @@ static bool read_variables(const struct stem_emitter *e)
     uint32_t count;
     const struct wire_local *local = stem_locals_of(&count, e->object, e->function->index);
     flow.variable_count = 0;
+    flow.lowest = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct wire_local *l = &local[i];
         if (!(l->flags & WIRE_LOCAL_PLAIN) || l->base == WIRE_FRAME_RSP ||
@@ -74,12 +77,14 @@ static bool read_variables(const struct stem_emitter *e)
             l->offset < -(1 << 24))
             return false;
         int32_t low = l->offset + (l->base == WIRE_FRAME_CFA ? RETURN_BYTES : 0);
+        flow.lowest = low < flow.lowest ? low : flow.lowest;
         if (low < 0)
             flow.variable[flow.variable_count++] =
                 (struct variable){.low = low,
                                   .high = low + (int32_t)l->bytes,
                                   .local = (uint32_t)(l - stem_control->locals),
-                                  .flags = l->flags};
+                                  .flags = l->flags,
+                                  .is_exact = e->exact && i < e->exact_count && e->exact[i]};
     }
     return flow.variable_count != 0;
 }
@@ -92,10 +97,21 @@ static struct variable *variable_at(int32_t at)
     return NULL;
 }
 
+/* The first place above `from` that another variable or a saved register has. */
+static int32_t next_above(int32_t from)
+{
+    int32_t next = flow.saved;
+    for (uint32_t i = 0; i < flow.variable_count; i++)
+        if (flow.variable[i].low >= from && flow.variable[i].low < next)
+            next = flow.variable[i].low;
+    return next;
+}
+
 static int32_t bounds_of(const struct stem_bounds *b)
 {
     for (uint32_t i = 0; i < bounds_count; i++)
-        if (bounds[i].low == b->low && bounds[i].bytes == b->bytes && bounds[i].is_global == b->is_global)
+        if (bounds[i].low == b->low && bounds[i].bytes == b->bytes && bounds[i].is_global == b->is_global &&
+            bounds[i].is_dynamic == b->is_dynamic)
             return (int32_t)i + 1;
     if (bounds_count == BOUNDS_MAX)
         return UNKNOWN;
@@ -104,19 +120,35 @@ static int32_t bounds_of(const struct stem_bounds *b)
 }
 
 /* A scalar's address may begin a walk over the stack (collectors), and parts of C++ objects have names of their own: of these
-   nothing is said. */
+   nothing is said. What shares a place begins where it begins, and no other place's variable is part of it: where nothing more is
+   known, the next one above is the bound. */
 static int32_t local_at(int32_t at)
 {
     const struct variable *v = variable_at(at);
-    if (!v || !(v->flags & WIRE_LOCAL_ALONE) ||
-        !(v->flags &
-          (v->flags & WIRE_LOCAL_FOREIGN ? WIRE_LOCAL_ARRAY : WIRE_LOCAL_ARRAY | WIRE_LOCAL_RECORD)))
+    if (!v)
         return UNKNOWN;
+    uint16_t flags = v->flags;
+    int32_t high = v->high;
+    bool is_alone = v->is_exact;
+    for (uint32_t i = 0; i < flow.variable_count; i++) {
+        const struct variable *other = &flow.variable[i];
+        if (other->low >= v->high || other->high <= v->low)
+            continue;
+        if (other->low != v->low)
+            return UNKNOWN;
+        flags |= other->flags;
+        high = other->high > high ? other->high : high;
+    }
+    if (flags & WIRE_LOCAL_FOREIGN ? !(flags & WIRE_LOCAL_ARRAY) || !is_alone
+                                   : !(flags & (WIRE_LOCAL_ARRAY | WIRE_LOCAL_RECORD)))
+        return UNKNOWN;
+    if (!is_alone)
+        high = next_above(high);
     return bounds_of(
         &(struct stem_bounds){.low = v->low,
-                              .bytes = (uint32_t)(v->high - v->low),
+                              .bytes = (uint32_t)(high - v->low),
                               .local = v->local + 1,
-                              .is_walked = (v->flags & (WIRE_LOCAL_WORDS | WIRE_LOCAL_RECORD)) != 0});
+                              .is_walked = (flags & (WIRE_LOCAL_WORDS | WIRE_LOCAL_RECORD)) != 0});
 }
 
 /* Compilers add constants to a global's address, even to places outside of it: an address right behind one variable may mean
@@ -216,6 +248,8 @@ static struct value value_of(ZydisRegister reg)
 /* The variable that an address at `by` behind a value lies in. */
 static int32_t settle(struct value v, int64_t by)
 {
+    if (v.what == DYNAMIC)
+        return bounds_of(&(struct stem_bounds){.low = flow.lowest, .is_dynamic = true, .is_walked = true});
     if (v.what != FRAME)
         return v.what;
     int64_t at = v.by + by;
@@ -229,11 +263,9 @@ static int32_t settle(struct value v, int64_t by)
 
 static struct value sum(struct value a, struct value b)
 {
-    if (a.what == NOTHING || b.what == NOTHING)
-        return (struct value){NOTHING, 0};
-    if (a.what == UNKNOWN)
-        return b;
-    return b.what == UNKNOWN ? a : (struct value){UNKNOWN, 0};
+    if (a.what == UNKNOWN || a.what == NOTHING)
+        return b.what == NOTHING ? a : b;
+    return b.what == UNKNOWN || b.what == NOTHING ? a : (struct value){UNKNOWN, 0};
 }
 
 static struct value moved(struct value v, int64_t by)
@@ -253,6 +285,11 @@ static struct value address_of(const ZydisDecodedOperand *op, const struct stem_
         return (struct value){global_at((uint32_t)insn->mem.disp), 0};
     if (op->mem.base == ZYDIS_REGISTER_RBP)
         return (struct value){local_at((int32_t)op->mem.disp.value), 0};
+    if (op->mem.base == ZYDIS_REGISTER_RSP)
+        return (struct value){DYNAMIC, 0};
+    /* (p >> 2) * 4 */
+    if (op->mem.base == ZYDIS_REGISTER_NONE && !op->mem.disp.value && value_of(op->mem.index).what == DYNAMIC)
+        return (struct value){DYNAMIC, 0};
     struct value base = op->mem.base == ZYDIS_REGISTER_NONE ? unknown : value_of(op->mem.base),
                  index = op->mem.index == ZYDIS_REGISTER_NONE || op->mem.scale > 1 ? unknown
                                                                                    : value_of(op->mem.index);
@@ -267,7 +304,9 @@ static struct value source(const ZydisDecodedOperand *op)
     if (op->size != 64)
         return unknown;
     if (op->type == ZYDIS_OPERAND_TYPE_REGISTER)
-        return op->reg.value == ZYDIS_REGISTER_RBP ? (struct value){FRAME, 0} : value_of(op->reg.value);
+        return op->reg.value == ZYDIS_REGISTER_RBP   ? (struct value){FRAME, 0}
+               : op->reg.value == ZYDIS_REGISTER_RSP ? (struct value){DYNAMIC, 0}
+                                                     : value_of(op->reg.value);
     if (is_frame(op) && op->mem.index == ZYDIS_REGISTER_NONE) {
         const struct place *place = place_at((int32_t)op->mem.disp.value);
         return place ? (struct value){place->what, 0} : unknown;
@@ -294,6 +333,10 @@ static struct value arithmetic(const ZydisDecodedInstruction *in, const ZydisDec
         return moved(to, 1);
     case ZYDIS_MNEMONIC_DEC:
         return moved(to, -1);
+    case ZYDIS_MNEMONIC_SHR: /* room on the stack is rounded so */
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_AND:
+        return constant && to.what == DYNAMIC ? to : unknown;
     default:
         return unknown;
     }
@@ -333,7 +376,7 @@ static void record(uint32_t index, const ZydisDecodedOperand *op)
     uintptr_t fixed = insn->mem.disp > 0 ? (uintptr_t)insn->mem.disp : 0;
     if (op->mem.base == ZYDIS_REGISTER_NONE && what == UNKNOWN && fixed >= o->low && fixed < o->high)
         what = global_at((uint32_t)(fixed - o->base));
-    if (what > 0 && insn->mem.bytes <= bounds[what - 1].bytes)
+    if (what > 0 && (bounds[what - 1].is_dynamic || insn->mem.bytes <= bounds[what - 1].bytes))
         bounded[index] = (uint16_t)what;
 }
 
@@ -410,12 +453,16 @@ static bool has_plain_frame(const struct stem_emitter *e)
     const struct stem_unit *u = e->unit;
     struct stem_cfi_row row;
     bool any = false;
+    flow.saved = 0;
     for (uint32_t i = 0; i < u->insn_count; i++) {
         if (u->insns[i].mem.base != RBP)
             continue;
         if (!stem_cfi_row(&row, u->object, u->insns[i].offset) || row.cfa_register != DWARF_RBP ||
             row.cfa_offset != RETURN_BYTES)
             return false;
+        for (unsigned r = 0; r < DWARF_REGISTERS; r++)
+            if (row.saved & 1u << r && row.saved_at[r] + RETURN_BYTES < flow.saved)
+                flow.saved = row.saved_at[r] + RETURN_BYTES;
         any = true;
     }
     return any && u->has_frame_pointer;

@@ -203,8 +203,10 @@ static struct stem_translation *publish(struct stem_emitter *e)
     struct stem_bounds *bounds = stem_arena((e->bounds_count + 1) * sizeof *bounds);
     struct stem_bounded_call *calls = stem_arena((e->bounded_call_count + 1) * sizeof *calls);
     struct stem_gap *gaps = stem_arena((e->gap_count + 1) * sizeof *gaps);
-    if (!t || !map || !callees || !bounds || !calls || !gaps)
+    uint8_t *exact = stem_arena(e->exact_count + 1);
+    if (!t || !map || !callees || !bounds || !calls || !gaps || !exact)
         return NULL;
+    memcpy(exact, e->exact, e->exact_count);
     memcpy(gaps, e->gaps, e->gap_count * sizeof *gaps);
     memcpy(bounds, e->bounds, e->bounds_count * sizeof *bounds);
     memcpy(calls, e->bounded_calls, e->bounded_call_count * sizeof *calls);
@@ -229,7 +231,9 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .bounded_calls = calls,
                                    .bounded_call_count = e->bounded_call_count,
                                    .gaps = gaps,
-                                   .gap_count = e->gap_count};
+                                   .gap_count = e->gap_count,
+                                   .exact = exact,
+                                   .exact_count = e->exact_count};
     for (uint32_t i = 0; i < e->site_count; i++)
         e->sites[i].translation = t;
     stem_site_count += e->site_count;

@@ -241,6 +241,7 @@ enum wire_local_flags {
     WIRE_LOCAL_RECORD = 8,   /* a structure or union */
     WIRE_LOCAL_WORDS = 16,   /* array of pointers or of unsigned words */
     WIRE_LOCAL_FOREIGN = 32, /* C++ */
+    WIRE_LOCAL_SCOPED = 64,  /* only unnamed objects of other scopes may share its place */
 };
 /* Those of one object, by rising function: locals[first ... first + count). */
 struct wire_locals {
