@@ -292,11 +292,13 @@ static void read_producer(struct reading *r, Dwarf_Die *function)
     r->protects = false;
     r->is_clear = producer && !strncmp(producer, "GNU C", 5) && strncmp(producer, "GNU C++", 7) &&
                   !strstr(producer, "-fsanitize") && !has_hidden(function, 0);
-    if (!producer || dwarf_hasattr(function, DW_AT_call_all_calls) ||
-        dwarf_hasattr(function, DW_AT_GNU_all_call_sites) || has_lists(function, 0))
+    if (!producer || has_lists(function, 0))
         return;
     if (strstr(producer, "clang")) {
-        r->compiled = r->base == IMAGE_FRAME_RBP ? PLAIN_CLANG : OPTIMISED;
+        r->compiled = r->base == IMAGE_FRAME_RBP && !dwarf_hasattr(function, DW_AT_call_all_calls) &&
+                              !dwarf_hasattr(function, DW_AT_GNU_all_call_sites)
+                          ? PLAIN_CLANG
+                          : OPTIMISED;
     } else if (!strncmp(producer, "GNU C", 5)) {
         r->compiled = PLAIN_GCC;
         for (const char *at = producer; (at = strstr(at, " -O")); at += 3)

@@ -190,6 +190,7 @@ enum stem_stub {
     STUB_RETURN,
     STUB_PROVE,
     STUB_PROVE_ENTRY,
+    STUB_STRING_EXACT, /* against the bounds of variables, too */
     STUBS
 };
 
@@ -322,6 +323,9 @@ struct stem_frame_place {
 bool stem_frame_holding(struct stem_frame_place *place, uintptr_t address, uintptr_t pc, uintptr_t sp,
                         uintptr_t rbp, unsigned depth);
 
+/* Asks, of a range of the stack, whether it begins inside a local variable of a frame, from the one with this return address, stack
+   pointer after it, and rbp outward, and leaves it. Returns the first byte outside, or 0 (locals.c). */
+uintptr_t stem_local_overrun(uintptr_t pc, uintptr_t sp, uintptr_t rbp, uintptr_t address, size_t bytes);
 /* The local variables of the object's function with this page index, as far as they are known (locals.c). Signal-safe. */
 const struct wire_local *stem_locals_of(uint32_t *count, const struct stem_object *object, uint32_t function);
 
@@ -416,6 +420,7 @@ struct stem_translation {
     uint32_t map_count;
     bool marks;                     /* writes a mark into the undo ring at entry */
     bool calls_unknown;             /* through pointers */
+    bool has_call;
     bool calls_library;             /* library functions whose stores nobody logs */
     struct stem_function **callees; /* of the program's own, directly or through PLT and GOT */
     uint32_t callee_count;

@@ -285,6 +285,48 @@ int stem_slow_check(struct stem_context *context)
                              site->mem.is_write);
 }
 
+/* A range that a string instruction is about to touch, all of it good memory: whether it leaves the variable that it begins in, or
+   begins below the stack of a function that calls others. */
+static bool leaves_range(struct stem_fault *f, const struct stem_context *context,
+                         const struct stem_site *site, uintptr_t address, size_t bytes)
+{
+    enum { BELOW = 512 };
+    uintptr_t sp = context->reg[RSP], end;
+    if (!site->translation->object->exact || bytes <= site->string_bytes)
+        return false;
+    f->kind = CORE_FAULT_STACK_SMASH;
+    f->address = address;
+    if (address < sp && address >= sp - BELOW && site->translation->has_call)
+        return true;
+    f->address = stem_local_overrun(context->rip, sp, context->reg[RBP], address, bytes);
+    if (f->address)
+        return true;
+    end = stem_global_end(address);
+    f->kind = CORE_FAULT_GLOBAL_OVERFLOW;
+    f->address = end;
+    return end && end - address < bytes;
+}
+
+/* Checks one side of a string instruction. Returns whether the context says where to go on. */
+static int check_range(struct stem_context *context, const struct stem_site *site, uintptr_t address,
+                       size_t bytes, bool is_write)
+{
+    struct stem_fault f = {.detector = CORE_DETECTOR_CHECK,
+                           .is_write = is_write,
+                           .bytes = bytes,
+                           .exact = true,
+                           .pending = site->translation->map[site->map].pending};
+    struct stem_frame frame;
+    uint64_t returned;
+    if (stem_shadow_find_bad(address, bytes) || !leaves_range(&f, context, site, address, bytes))
+        return stem_check_access(context, site, address, bytes, is_write);
+    frame_of_context(&f.frame, context, context->rip - 1);
+    if (!raise(&frame, &returned, &f, true))
+        return 0;
+    context_of_frame(context, &frame, returned);
+    return 1;
+}
+
 /* String instructions: the whole range at once. movs reads [rsi] and writes [rdi]; the others as their names say. */
 int stem_slow_string(struct stem_context *context)
 {
@@ -302,9 +344,9 @@ int stem_slow_string(struct stem_context *context)
         bytes = site->string_bytes, back = 0;
     bool reads = op == 0xa4 || op == 0xa6 || op == 0xac, at_rdi = op != 0xac,
          writes = op == 0xa4 || op == 0xaa;
-    if (reads && stem_check_access(context, site, context->reg[RSI] - back, bytes, false))
+    if (reads && check_range(context, site, context->reg[RSI] - back, bytes, false))
         return 1;
-    if (at_rdi && stem_check_access(context, site, context->reg[RDI] - back, bytes, writes))
+    if (at_rdi && check_range(context, site, context->reg[RDI] - back, bytes, writes))
         return 1;
     if (writes)
         stem_undo_log(context->reg[RDI] - back, bytes);

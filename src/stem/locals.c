@@ -71,12 +71,12 @@ static bool is_exact(const struct stem_object *o, const struct stem_function *fu
     return false;
 }
 
-static uintptr_t local_overrun(const struct stem_call *call, uintptr_t address, size_t bytes)
+uintptr_t stem_local_overrun(uintptr_t pc, uintptr_t sp, uintptr_t rbp, uintptr_t address, size_t bytes)
 {
     struct stem_frame_place frame;
-    uintptr_t sp = (uintptr_t)call->stack_args, end = 0, next = 0;
+    uintptr_t end = 0, next = 0;
     if (address < sp || address - sp >= STACK_MAX ||
-        !stem_frame_holding(&frame, address, call->return_pc, sp, call->rbp, FRAMES_MAX))
+        !stem_frame_holding(&frame, address, pc, sp, rbp, FRAMES_MAX))
         return 0;
     /* Nothing begins in the place of a return address and goes on into the caller's frame. */
     if (address >= frame.cfa - 8 && frame.cfa - address < bytes)
@@ -153,5 +153,6 @@ uintptr_t stem_variable_overrun(const struct stem_call *call, enum core_fault_ki
         return end;
     }
     *kind = CORE_FAULT_STACK_SMASH;
-    return end ? 0 : local_overrun(call, address, bytes);
+    return end ? 0
+               : stem_local_overrun(call->return_pc, (uintptr_t)call->stack_args, call->rbp, address, bytes);
 }

@@ -383,7 +383,7 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
 {
     struct stem_insn *insn = &e->unit->insns[index];
     if (insn->flags & INSN_STRING && e->mode >= WIRE_MODE_CHECK)
-        stem_emit_slow_call(e, STUB_STRING, insn);
+        stem_emit_slow_call(e, e->object->exact ? STUB_STRING_EXACT : STUB_STRING, insn);
     if (insn->flags & INSN_SAVES_X87 ||
         (insn->flags & INSN_EXOTIC && !(insn->flags & INSN_OWN_FRAME) && e->mode >= WIRE_MODE_CHECK))
         stem_emit_slow_call(e, STUB_EXOTIC, insn);

@@ -109,11 +109,12 @@ static bool map_levels(struct stem_object *o)
 }
 
 static const void *stubs[STUBS] = {
-    [STUB_TRANSLATE] = stem_stub_translate, [STUB_CHECK] = stem_stub_check,
-    [STUB_STRING] = stem_fast_string,       [STUB_INDIRECT] = stem_stub_indirect,
-    [STUB_EXOTIC] = stem_stub_exotic,       [STUB_PROTECT] = stem_stub_protect,
-    [STUB_POINTER] = stem_stub_pointer,     [STUB_RETURN] = stem_stub_return,
-    [STUB_PROVE] = stem_stub_prove,         [STUB_PROVE_ENTRY] = stem_stub_prove_entry,
+    [STUB_TRANSLATE] = stem_stub_translate,     [STUB_CHECK] = stem_stub_check,
+    [STUB_STRING_EXACT] = stem_stub_string,     [STUB_STRING] = stem_fast_string,
+    [STUB_INDIRECT] = stem_stub_indirect,       [STUB_EXOTIC] = stem_stub_exotic,
+    [STUB_PROTECT] = stem_stub_protect,         [STUB_POINTER] = stem_stub_pointer,
+    [STUB_RETURN] = stem_stub_return,           [STUB_PROVE] = stem_stub_prove,
+    [STUB_PROVE_ENTRY] = stem_stub_prove_entry,
 };
 
 static void refuse_all(struct stem_object *o, enum core_refusal why)

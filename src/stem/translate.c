@@ -224,6 +224,7 @@ static struct stem_translation *publish(struct stem_emitter *e)
                                    .map_count = e->map_count,
                                    .marks = e->marks,
                                    .calls_unknown = e->calls_unknown,
+                                   .has_call = e->unit->has_call,
                                    .calls_library = e->calls_library,
                                    .callees = callees,
                                    .callee_count = e->callee_count,

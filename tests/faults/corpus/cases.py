@@ -637,6 +637,49 @@ def stack_cases():
         char *p = hide((char *)room);
         use(hide((char *)above));
         *(volatile char *)(p + hide((ptrdiff_t)(bad ? -3 : 3))) = 1;""", flags=NO_PROTECTOR)
+    # Into the bytes that alignment leaves behind an array, by a function that knows nothing of it.
+    fill = """
+        __attribute__((noinline)) void fill(char *p, size_t n)
+        {
+            for (size_t i = 0; i < n; i++)
+                p[i] = (char)i;
+        }
+
+        __attribute__((noinline)) unsigned sum(const char *p, size_t n)
+        {
+            unsigned all = 0;
+            for (size_t i = 0; i < n; i++)
+                all += *(volatile const char *)(p + i);
+            return all;
+        }"""
+    for size in (21, 45, 101):
+        for how, function in (("write", "fill"), ("read", "sum")):
+            call = {"fill": "fill(hide((char *)room), n);", "sum": "use(sum(hide((char *)room), n));"}[function]
+            yield Case(f"stack-gap-{how}-{size}", "stack array into padding", SMASH, how, f"""
+                char above[64] = {{0}}, room[{size}];
+                use(hide((char *)above));
+                size_t n = hide((size_t)(bad ? {size + 1} : {size}));
+                use(hide((char *)room));
+                {call}""", function=function, before=fill, flags=NO_PROTECTOR)
+    # What the function itself does to its variables: only code that was not optimised says which one it means.
+    for name, (variable, access) in {
+            "index": ("int room[10] = {0}, other[10] = {0}; use(hide((int *)other));", "room[hide(bad ? AT : 3)] = 1;"),
+            "record": ("struct { int a, b; } room[10] = {{0, 0}}, other[10] = {{0, 0}}; use(hide((void *)other));",
+                       "room[hide(bad ? AT : 3)].b = 1;"),
+            "walk": ("char room[10] = {0}, other[10] = {0}; use(hide((char *)other)); char *p = room;",
+                     "p += hide(bad ? AT : 3); *p = 1;"),
+            "alloca": ("char other[40] = {0}; use(hide((char *)other)); char *p = __builtin_alloca(hide((size_t)10));",
+                       "p += hide(bad ? FAR : 3); *p = 1;")}.items():
+        for where, at, far in (("above", 11, 40), ("below", -1, -3)):
+            yield Case(f"stack-{name}-{where}", "stack array into neighbour", SMASH, "write", f"""
+                {variable}
+                use(hide(&bad));
+                {access.replace("AT", str(at)).replace("FAR", str(far))}""", flags=NO_PROTECTOR, levels=("O0",))
+    for where, at in (("above", 10), ("below", -1)):
+        yield Case(f"global-index-{where}", "global array", "global-overflow", "write", f"""
+            use(hide((int *)before)); use(hide((int *)behind));
+            middle[hide(bad ? {at} : 3)] = 1;""",
+                   before="static int before[10] = {1}, middle[10] = {1}, behind[10] = {1};", levels=("O0",))
     yield Case("stack-return-address", "stack smash", "return-address|stack-smash", "*", """
         char room[16] = {0};
         void **at = __builtin_frame_address(0);
