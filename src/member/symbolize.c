@@ -193,6 +193,26 @@ static void set_memory(struct report_fault *fault, const struct wire_fault *reco
     fault->distance_bytes = record->distance;
 }
 
+/* The name of the local variable that a record means. */
+static const char *variable_name(struct member *member, const struct wire_fault *record)
+{
+    if (!record->variable || record->variable > WIRE_LOCALS_MAX || !record->object_bytes)
+        return NULL;
+    struct wire_local local = member->page->locals[record->variable - 1];
+    struct object *object = local.function < WIRE_FUNCTIONS_MAX ? owner(member, local.function) : NULL;
+    struct image *image = object ? member__image(object) : NULL;
+    if (!image)
+        return NULL;
+    const struct image_local *locals;
+    size_t count = image_locals(image, &locals);
+    uint64_t function = __atomic_load_n(&member->page->functions[local.function].offset, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < count; i++)
+        if (locals[i].function == function && locals[i].offset == local.offset &&
+            locals[i].bytes == local.bytes)
+            return locals[i].name;
+    return NULL;
+}
+
 static const char *intrinsic_name(struct member *member, const struct wire_fault *record)
 {
     char name[sizeof record->intrinsic];
@@ -284,6 +304,7 @@ void member__report(struct member *member, struct report_fault *fault, const str
         .count = 1,
     };
     set_memory(fault, record);
+    fault->variable = variable_name(member, record);
     if (crash && (crash->site[0].path || !record->stack_frames)) {
         fault->stack.count = crash->count;
         for (unsigned i = 0; i < crash->count; i++)

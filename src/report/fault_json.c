@@ -73,6 +73,7 @@ char *report_fault_json(const struct report_fault *f)
     json_object_set_new(o, "address", f->has_address ? hex(f->address) : json_null());
     json_object_set_new(o, "distance", optional(f->has_distance, f->distance_bytes));
     json_object_set_new(o, "object_size", optional(f->object_bytes != 0, (json_int_t)f->object_bytes));
+    json_object_set_new(o, "variable", text(f->variable));
     json_object_set_new(o, "function", text(f->function));
     json_object_set_new(o, "offset", hex(f->offset));
     json_object_set_new(o, "object", text(f->object));

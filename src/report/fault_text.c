@@ -103,8 +103,14 @@ static void put_memory(FILE *out, const struct report_fault *f)
             fprintf(out, ", %" PRIu64 " bytes before", f->object_start - f->address);
         else
             fprintf(out, ", %" PRIu64 " bytes into", f->address - f->object_start);
-        fprintf(out, " a %s of %" PRIu64 " byte%s [0x%" PRIx64 ", 0x%" PRIx64 ")", f->region, f->object_bytes,
-                f->object_bytes == 1 ? "" : "s", f->object_start, end);
+        if (f->variable) {
+            fputc(' ', out);
+            put_safe(out, f->variable);
+            fputc(',', out);
+        }
+        fprintf(out, " a %s of %" PRIu64 " byte%s [0x%" PRIx64 ", 0x%" PRIx64 ")",
+                f->variable ? "local variable" : f->region, f->object_bytes, f->object_bytes == 1 ? "" : "s",
+                f->object_start, end);
     } else if (f->region) {
         fprintf(out, ", in a %s", f->region);
     }

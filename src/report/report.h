@@ -43,6 +43,7 @@ struct report_fault {
         distance_bytes; /* past the object's end (> 0), before its start (< 0), inside it: from its start */
     uint64_t object_bytes; /* size of that object; 0 unknown */
     uint64_t object_start; /* its address */
+    const char *variable;  /* its name, of a local variable, when that is known */
     const char *function;  /* in which it happened: name, or NULL for a stripped one */
     uint64_t offset;       /* entry of that function in its object */
     const char *object;    /* path of the ELF file that holds the function */

@@ -104,11 +104,12 @@ static json_t *sentence(const struct report_fault *f)
         uint64_t away = f->address >= end              ? f->address - end
                         : f->address < f->object_start ? f->object_start - f->address
                                                        : f->address - f->object_start;
-        base_text_printf(&words, " %" PRIu64 " bytes %s a %s of %" PRIu64 " bytes", away,
+        base_text_printf(&words, " %" PRIu64 " bytes %s%s%s a %s of %" PRIu64 " bytes", away,
                          f->address >= end              ? "after"
                          : f->address < f->object_start ? "before"
                                                         : "into",
-                         f->region, f->object_bytes);
+                         f->variable ? " " : "", f->variable ? f->variable : "",
+                         f->variable ? "local variable" : f->region, f->object_bytes);
     }
     base_text_printf(&words, "; %s", f->outcome ? f->outcome : "unknown");
     json_t *out = message(words.data);

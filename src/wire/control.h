@@ -175,6 +175,8 @@ struct wire_fault {
     uint64_t returned;     /* error value */
     uint32_t is_crash;     /* 1: registers and stack copy stand, the supervisor unwinds */
     uint32_t stack_frames, alloc_frames, free_frames;
+    uint32_t variable; /* index of the local variable that was meant, in locals[], + 1; 0: unknown */
+    uint32_t reserved_too;
     struct wire_frame stack[WIRE_FRAMES_MAX]; /* [0] is the fault itself, then return addresses outward */
     struct wire_frame alloc_stack[WIRE_HEAP_FRAMES_MAX];
     struct wire_frame free_stack[WIRE_HEAP_FRAMES_MAX];
@@ -183,7 +185,7 @@ struct wire_fault {
     uint64_t registers[17];
     uint64_t stack_copy_base;  /* address of stack_copy[0] in the program */
     uint32_t stack_copy_bytes; /* valid bytes; return addresses into the code cache already mapped back */
-    uint32_t variable;         /* index of the local variable that was meant, in locals[], + 1; 0: unknown */
+    uint32_t reserved;
     uint8_t stack_copy[WIRE_STACK_COPY_BYTES];
 };
 
