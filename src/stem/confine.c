@@ -113,6 +113,16 @@ static const struct data needed[] = {
     {.number = SYS_munmap, .argument = {0x100000000000, 4096}},
 };
 
+bool stem_pid_forbidden;
+
+static bool allows(const struct program *p, const struct data *wanted)
+{
+    struct data data = *wanted;
+    data.architecture = X86_64;
+    uint32_t answer = answer_of(p->code, p->length, &data) & 0xffff0000u;
+    return answer == RETURN_ALLOW || answer == RETURN_LOG;
+}
+
 static bool forbids_us(const struct program *given)
 {
     static struct instruction code[LENGTH_MAX];
@@ -120,19 +130,17 @@ static bool forbids_us(const struct program *given)
     if (!stem_safe_copy(&p, given, sizeof p) || p.length > LENGTH_MAX ||
         !stem_safe_copy(code, p.code, p.length * sizeof *code))
         return false; /* the kernel refuses it too */
-    for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++) {
-        struct data data = needed[i];
-        data.architecture = X86_64;
-        uint32_t answer = answer_of(code, p.length, &data) & 0xffff0000u;
-        if (answer != RETURN_ALLOW && answer != RETURN_LOG)
+    p.code = code;
+    stem_pid_forbidden |= !allows(&p, &(struct data){.number = SYS_getpid});
+    for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!allows(&p, &needed[i]))
             return true;
-    }
     return false;
 }
 
 static void confine(void)
 {
-    stem_confined = true;
+    stem_confined = stem_pid_forbidden = true;
     stem_disarm(
         "testudo: the program forbids itself system calls (seccomp) that supervision needs; running natively");
 }

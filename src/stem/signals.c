@@ -195,10 +195,11 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 
 /* ---- what the kernel is told ---------------------------------------------------------------------------------------- */
 
-static long install(int signal, const struct kernel_action *wanted, struct kernel_action *old)
+/* `plain`: the application's own handler, not ours before it. */
+static long install(int signal, const struct kernel_action *wanted, struct kernel_action *old, bool plain)
 {
     struct kernel_action ours = *wanted;
-    if ((uintptr_t)wanted->handler > 1) {
+    if ((uintptr_t)wanted->handler > 1 && !plain) {
         ours.handler = on_signal;
         ours.flags |= SA_SIGINFO;
     }
@@ -246,13 +247,32 @@ void stem_signals_thread_start(void)
 #define EXPORT __attribute__((visibility("default")))
 int *__errno_location(void);
 
+/* Whether our memory is another process's: a child of vfork, which resets handlers before it executes something. What it changes
+   is its own, but the table is its parent's. */
+static bool is_guest(void)
+{
+    static uint32_t generation;
+    static long owner;
+    if (stem_pid_forbidden)
+        return false;
+    uint32_t now = stem_pages_generation();
+    long pid = sys_call0(SYS_getpid);
+    if (generation != now) {
+        generation = now;
+        owner = pid;
+    }
+    return owner != pid;
+}
+
 static long change(int signal, const struct kernel_action *wanted, struct kernel_action *old)
 {
     if (signal < 1 || signal >= SIGNALS || signal == SIGKILL || signal == SIGSTOP || signal == 32 ||
         signal == 33)
         return -22 /* EINVAL */;
     struct kernel_action before = application[signal];
-    if (is_fault_signal(signal) && started) {
+    bool is_fault = is_fault_signal(signal) && started;
+    bool guest = wanted && (is_fault || (uintptr_t)wanted->handler > 1) && is_guest();
+    if (is_fault && !guest) {
         if (wanted)
             application[signal] = *wanted;
         if (old)
@@ -260,19 +280,19 @@ static long change(int signal, const struct kernel_action *wanted, struct kernel
         return 0;
     }
     struct kernel_action kernel_old;
-    /* Ours first in the table: the signal may come at once. */
-    if (wanted && (uintptr_t)wanted->handler > 1)
+    /* Ours first in the table: the signal may come at once. Where the kernel's handler is none of ours nobody reads the table. */
+    bool ours = wanted && (uintptr_t)wanted->handler > 1 && !guest;
+    if (ours)
         application[signal] = *wanted;
-    long result = wanted ? install(signal, wanted, &kernel_old)
+    long result = wanted ? install(signal, wanted, &kernel_old, guest)
                          : sys_call4(SYS_rt_sigaction, signal, 0, &kernel_old, 8);
     if (sys_failed(result)) {
-        application[signal] = before;
+        if (ours)
+            application[signal] = before;
         return result;
     }
     if (old)
-        *old = kernel_old.handler == on_signal ? before : kernel_old;
-    if (wanted)
-        application[signal] = *wanted;
+        *old = kernel_old.handler == on_signal || kernel_old.handler == on_fault ? before : kernel_old;
     return 0;
 }
 

@@ -261,5 +261,7 @@ void stem_count(enum core_counter counter, uint64_t n);
 void stem_disarm(const char *why);
 /* The program has forbidden itself system calls that we would like to use (confine.c). */
 extern bool stem_confined;
+/* A filter of its own forbids it to ask for its process id. */
+extern bool stem_pid_forbidden;
 
 #endif
