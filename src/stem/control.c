@@ -117,6 +117,13 @@ static void emit_direct(struct stem_emitter *e, unsigned opcode, unsigned opcode
         emit_to_function(e, opcode, opcode2, f);
         return;
     }
+    bool stub = false;
+    if (block >= 0 && e->unit->blocks[block].lent != e->lent) { /* other registers are on loan there */
+        if (opcode2 || insn->flags & INSN_SHORT_ONLY)
+            stub = true;
+        else
+            stem_loans_move(e, e->lent, &e->unit->blocks[block]);
+    }
     if (block < 0) { /* what runs there is not logged */
         f = callee_of_object(e, insn);
         if (f)
@@ -127,7 +134,9 @@ static void emit_direct(struct stem_emitter *e, unsigned opcode, unsigned opcode
     stem_emit_byte(&e->p, opcode);
     if (opcode2)
         stem_emit_byte(&e->p, opcode2);
-    if (block >= 0)
+    if (stub)
+        e->edges[e->edge_count++] = (struct stem_edge){e->p, (uint32_t)block, e->lent};
+    else if (block >= 0)
         e->fixups[e->fixup_count++] = (struct stem_fixup){e->p, (uint32_t)block};
     e->p += 4;
     if (block < 0)
@@ -379,8 +388,10 @@ bool stem_emit_control(struct stem_emitter *e, const struct stem_block *block, u
     case INSN_JUMP:
         if (insn->flags & INSN_PUSHES_PC)
             through_constant(e, PUSH_MEMORY, e->object->base + insn->offset + insn->length);
-        if (block->target == (int32_t)block_index + 1)
-            return true; /* the next thing emitted */
+        if (block->target == (int32_t)block_index + 1) { /* the next thing emitted */
+            stem_loans_move(e, e->lent, &e->unit->blocks[block->target]);
+            return true;
+        }
         if (block->target < 0) {
             if (insn->live &
                 ALL_FLAGS) { /* into the middle of another function: the activation goes on there */

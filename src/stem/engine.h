@@ -338,6 +338,7 @@ struct stem_block {
     uint32_t live_out;
     int32_t next, target; /* successor blocks, or -1 */
     uint8_t *code;        /* where it was emitted */
+    uint16_t lent;        /* registers on loan where it begins: see stem_lent_register */
 };
 
 struct stem_range {
@@ -376,9 +377,18 @@ struct stem_map_entry {
     uint8_t pending; /* log entries written and not yet published when it starts */
     uint8_t length;  /* of the application instruction */
     uint16_t flags;  /* MAP_... */
+    uint16_t lent;   /* registers whose values lie in the thread's slots */
 };
 enum { MAP_INDIRECT_TARGET = 1, MAP_READS = 2, MAP_WRITES = 4 };
 enum { MAP_BOUNDS_SHIFT = 4 }; /* above: index of the access's bounds + 1, or 0 */
+/* Registers on loan, a nibble for each of the slots. Returns RSP, which never is, when none waits in slot k. */
+enum { LENT_MAX = STEM_LENT };
+static inline unsigned stem_lent_register(unsigned lent, unsigned k)
+{
+    return (lent >> 4 * k & 15) ^ RSP;
+}
+/* Registers on loan at a cache address: 0 anywhere else. Signal-safe. */
+unsigned stem_lent_at(uintptr_t pc);
 /* The variable that accesses mean whose pointer came from it (provenance.c). */
 struct stem_bounds {
     int32_t low; /* its place: from rbp; of a global variable, in the object */

@@ -242,8 +242,8 @@ void stem_guard_cold(struct stem_emitter *e, const struct stem_cold *cold)
     struct stem_insn *insn = &e->unit->insns[cold->insn];
     stem_emit_rel32(cold->field, e->p, 0);
     e->pending = 0;
-    stem_emit_map(e, insn);
-    e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
+    memset(e->loans, 0, sizeof e->loans);
+    stem_emit_map_inner(e, insn);
     stem_emit_load_tls(&e->p, R11, stem_slot_offset(SLOT_FIRST));
     stem_emit_slow_call(e, STUB_RETURN, insn);
     stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), R11);

@@ -46,25 +46,6 @@ void stem_memory_begin_block(struct stem_emitter *e)
     e->pending = 0;
 }
 
-/* ---- scratch registers ------------------------------------------------------------------------------------------ */
-
-/* A register that may be overwritten before the instruction, or NO_REGISTER. */
-static unsigned dead_register(const struct stem_emitter *e, const struct stem_insn *insn, uint32_t except)
-{
-    uint32_t dead = ~insn->live & ALL_REGISTERS & ~bit(RSP) & ~operand_registers(insn) & ~except;
-    if (e->x >= 0)
-        dead &= ~bit((unsigned)e->x);
-    return dead ? (unsigned)__builtin_ctz(dead) : NO_REGISTER;
-}
-
-static unsigned spill_register(const struct stem_emitter *e, const struct stem_insn *insn, uint32_t except)
-{
-    uint32_t some = CALLER_SAVED & ~operand_registers(insn) & ~except;
-    if (e->x >= 0)
-        some &= ~bit((unsigned)e->x);
-    return (unsigned)__builtin_ctz(some);
-}
-
 /* ---- check -------------------------------------------------------------------------------------------------------- */
 
 static void emit_shift3(stem_cursor *p, unsigned r)
@@ -129,22 +110,18 @@ static void emit_bounds(struct stem_emitter *e, const struct stem_insn *insn, un
     stem_emit_bytes(&e->p, "\x0f\x87", 2); /* ja cold */
 }
 
-static void emit_check(struct stem_emitter *e, uint32_t index)
+static void emit_check(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
 {
     struct stem_insn *insn = &e->unit->insns[index];
     const struct stem_mem *m = &insn->mem;
     bool flags_live = insn->live & ALL_FLAGS;
-    bool rax_live = insn->live & bit(RAX);
-    uint32_t bounded = stem_bounds_of(e, index), except = flags_live ? bit(RAX) : 0;
+    uint32_t bounded = stem_bounds_of(e, index);
+    unsigned r = stem_loans_take(e, block, index, flags_live ? bit(RAX) : 0);
+    bool rax_live = insn->live & bit(RAX) && !(stem_loans_mask(e) & bit(RAX));
     struct stem_cold *cold = &e->colds[e->cold_count++];
     *cold = (struct stem_cold){
-        .insn = index, .pending = (uint8_t)e->pending, .scratch = NO_REGISTER, .saved = NO_REGISTER};
-    unsigned r = dead_register(e, insn, except);
-    if (r == NO_REGISTER) {
-        r = spill_register(e, insn, except);
-        cold->saved = (uint8_t)r;
-        stem_emit_store_tls(&e->p, stem_slot_offset(0), r);
-    }
+        .insn = index, .pending = (uint8_t)e->pending, .scratch = NO_REGISTER, .x = (int8_t)e->x};
+    memcpy(cold->loans, e->loans, sizeof cold->loans);
     const struct stem_need *need = &e->needs[index];
     unsigned granules = m->bytes <= 8 ? 1 : m->bytes <= 16 ? 2 : m->bytes <= 32 ? 4 : 8;
     stem_emit_modrm_mem(&e->p, 0, true, 0x8d, r, m,
@@ -176,8 +153,6 @@ static void emit_check(struct stem_emitter *e, uint32_t index)
     cold->back = e->p;
     if (flags_live)
         unpark_flags(e, cold);
-    if (cold->saved != NO_REGISTER)
-        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
 }
 
 static uint8_t *forward_jcc(struct stem_emitter *e, unsigned condition)
@@ -188,14 +163,20 @@ static uint8_t *forward_jcc(struct stem_emitter *e, unsigned condition)
     return e->p - 4;
 }
 
-/* Calls the slow path with all registers as the application left them. */
+/* A slow call with all registers as the application left them. */
+static void emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn)
+{
+    stem_loans_repay(e);
+    stem_emit_slow_call(e, stub, insn);
+    stem_loans_again(e);
+}
+
+/* Calls the slow path, flags as the application left them. */
 static void emit_cold_call(struct stem_emitter *e, const struct stem_cold *cold, const struct stem_insn *insn)
 {
     if (cold->saved_flags)
         unpark_flags(e, cold);
-    if (cold->saved != NO_REGISTER)
-        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(0));
-    stem_emit_slow_call(e, STUB_CHECK, insn);
+    emit_slow_call(e, STUB_CHECK, insn);
     if (cold->saved_flags) { /* the slow path kept everything: park once more, as the hot path expects */
         if (cold->rax_in_slot)
             stem_emit_store_tls(&e->p, stem_slot_offset(1), RAX);
@@ -233,14 +214,15 @@ void stem_emit_cold(struct stem_emitter *e, const struct stem_cold *cold)
 {
     stem_emit_rel32(cold->field, e->p, 0);
     e->pending = cold->pending;
+    e->x = cold->x;
+    memcpy(e->loans, cold->loans, sizeof e->loans);
     uint32_t index = cold->insn;
     do {
         const struct stem_insn *insn = &e->unit->insns[index];
         unsigned s = RAX;
         while (bit(s) & (bit(cold->scratch) | operand_registers(insn) | bit(RSP)))
             s++;
-        stem_emit_map(e, insn);
-        e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET; /* nothing jumps here */
+        stem_emit_map_inner(e, insn);
         e->map[e->map_count - 1].flags |= (uint16_t)(stem_bounds_of(e, index) << MAP_BOUNDS_SHIFT);
         if (cold->scratch != NO_REGISTER && insn->mem.bytes <= 8 && !stem_bounds_of(e, index))
             emit_exact(e, cold, insn, s);
@@ -262,6 +244,35 @@ static unsigned entries_of(const struct stem_insn *insn)
 static bool ends_group(const struct stem_insn *insn)
 {
     return insn->kind != INSN_PLAIN || insn->flags & (INSN_STRING | INSN_EXOTIC);
+}
+
+/* The last append in [index, until) that a group which begins at `index` may take in. */
+static uint32_t last_append(const struct stem_emitter *e, uint32_t index, uint32_t until)
+{
+    uint32_t last = index;
+    unsigned entries = 0;
+    for (uint32_t i = index; i < until; i++) {
+        const struct stem_insn *insn = &e->unit->insns[i];
+        if (e->needs[i].log) {
+            entries += entries_of(insn);
+            if (entries > GROUP_MAX || (i > index && stem_knob(e, CORE_KNOB_NO_GROUPS)))
+                break;
+            last = i;
+        }
+        if (ends_group(insn))
+            break;
+    }
+    return last;
+}
+
+/* Borrows a register for X. */
+static void borrow_position(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
+{
+    unsigned x = stem_loans_take(e, block, index, 0);
+    bool alone = stem_knob(e, CORE_KNOB_NO_LOANS) || !stem_loans_may_span(&e->unit->insns[index]);
+    uint32_t until = alone ? index + 1 : stem_loans_until(e, block, index + 1, x);
+    e->x = (int)x;
+    e->group_last = last_append(e, index, until);
 }
 
 /* Finds the longest run of appends, from this instruction on, over which one register stays free for X. */
@@ -289,6 +300,8 @@ static void open_group(struct stem_emitter *e, const struct stem_block *block, u
     e->pending = 0;
     if (best)
         e->x = __builtin_ctz(best);
+    else
+        borrow_position(e, block, index);
 }
 
 static void emit_append(struct stem_emitter *e, const struct stem_insn *insn, unsigned x, unsigned r)
@@ -340,43 +353,25 @@ static void emit_log(struct stem_emitter *e, const struct stem_block *block, uin
     struct stem_insn *insn = &e->unit->insns[index];
     if (e->x < 0)
         open_group(e, block, index);
-    bool has_x = e->x >= 0, first = e->pending == 0;
-    unsigned x = (unsigned)e->x, r = dead_register(e, insn, 0);
-    bool spill_r = r == NO_REGISTER, spill_x = !has_x;
-    if (spill_r)
-        r = spill_register(e, insn, 0);
-    if (spill_r)
-        stem_emit_store_tls(&e->p, stem_slot_offset(3), r);
-    if (spill_x) {
-        x = dead_register(e, insn, bit(r));
-        if (x == NO_REGISTER) {
-            x = spill_register(e, insn, bit(r));
-            stem_emit_store_tls(&e->p, stem_slot_offset(4), x);
-        } else {
-            spill_x = false;
-        }
-    }
+    bool first = e->pending == 0;
+    unsigned x = (unsigned)e->x, r = stem_loans_take(e, block, index, 0);
     if (first)
         stem_emit_load_tls(&e->p, x, stem_ring_offset());
     emit_append(e, insn, x, r);
-    if (!has_x || index == e->group_last) { /* publish */
+    if (index == e->group_last) { /* publish */
         struct stem_mem ring = {.base = (uint8_t)x, .index = NO_REGISTER, .scale = 1};
         stem_emit_modrm_mem(&e->p, 0x66, false, 0x8d, x, &ring, (int32_t)(16 * e->pending), NULL, 0);
         stem_emit_store_tls(&e->p, stem_ring_offset(), x);
         e->x = -1;
         e->pending = 0;
     }
-    if (spill_x)
-        stem_emit_load_tls(&e->p, x, stem_slot_offset(4));
-    if (spill_r)
-        stem_emit_load_tls(&e->p, r, stem_slot_offset(3));
 }
 
 /* Self-test: a place for a forced fault. */
 static void prove_here(struct stem_emitter *e, const struct stem_insn *insn)
 {
     if (stem_knob(e, CORE_KNOB_PROVE_UNDO))
-        stem_emit_slow_call(e, STUB_PROVE, insn);
+        emit_slow_call(e, STUB_PROVE, insn);
 }
 
 void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, uint32_t index)
@@ -389,15 +384,13 @@ void stem_emit_memory(struct stem_emitter *e, const struct stem_block *block, ui
         stem_emit_slow_call(e, STUB_EXOTIC, insn);
     if (e->needs[index].check) {
         prove_here(e, insn);
-        emit_check(e, index);
+        emit_check(e, block, index);
     }
     if (e->needs[index].log) {
         unsigned pending = e->pending;
         emit_log(e, block, index);
-        if (e->pending < pending) { /* published: a trap in the store itself finds none pending */
-            stem_emit_map(e, insn);
-            e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
-        }
+        if (e->pending < pending) /* published: a trap in the store itself finds none pending */
+            stem_emit_map_inner(e, insn);
         prove_here(e, insn);
     }
 }

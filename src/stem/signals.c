@@ -49,14 +49,59 @@ static unsigned access_of(int signal, const ucontext_t *u)
     return signal == SIGSEGV || signal == SIGBUS ? (u->uc_mcontext.gregs[REG_ERR] & 2 ? 1 : 0) : 2;
 }
 
+/* ---- registers on loan ---------------------------------------------------------------------------------------- */
+
+/* What a register holds while its value waits in a slot, and the value that the context shows instead. */
+struct lent {
+    unsigned which;
+    greg_t inserted[LENT_MAX], shown[LENT_MAX];
+};
+
+static greg_t *greg_of(ucontext_t *u, unsigned machine)
+{
+    static const uint8_t greg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    return &u->uc_mcontext.gregs[greg[machine]];
+}
+
+static void show_lent(struct lent *lent, ucontext_t *u)
+{
+    lent->which = stem_lent_at((uintptr_t)u->uc_mcontext.gregs[REG_RIP]);
+    for (unsigned k = 0; k < LENT_MAX; k++) {
+        unsigned r = stem_lent_register(lent->which, k);
+        greg_t *g = greg_of(u, r);
+        if (r == RSP)
+            continue;
+        lent->inserted[k] = *g;
+        lent->shown[k] = *g = (greg_t)stem_thread.lent[k];
+    }
+}
+
+/* Back to the inserted code; what a handler has changed is changed in the slot. */
+static void hide_lent(const struct lent *lent, ucontext_t *u)
+{
+    for (unsigned k = 0; k < LENT_MAX; k++) {
+        unsigned r = stem_lent_register(lent->which, k);
+        greg_t *g = greg_of(u, r);
+        if (r == RSP)
+            continue;
+        if (*g != lent->shown[k])
+            stem_thread.lent[k] = (uint64_t)*g;
+        *g = lent->inserted[k];
+    }
+}
+
 /* ---- the application's handlers --------------------------------------------------------------------------- */
 
 /* Calls the application's handler with the state kept that generated code relies on. */
 static void call_application(int signal, siginfo_t *info, ucontext_t *u, const struct kernel_action *action)
 {
     struct stem_thread *t = &stem_thread;
-    uint64_t slots[STEM_SLOTS], ring = t->ring, call = t->call;
+    uint64_t slots[STEM_SLOTS], kept[STEM_LENT], ring = t->ring, call = t->call;
     memcpy(slots, t->slot, sizeof slots);
+    memcpy(kept, t->lent, sizeof kept);
+    struct lent lent;
+    show_lent(&lent, u);
     /* The interrupted code may have written entries behind the published position. */
     t->ring = (ring & ~(uint64_t)RING_MASK) | ((ring + PENDING_ROOM) & RING_MASK);
     t->call = 0;
@@ -68,9 +113,12 @@ static void call_application(int signal, siginfo_t *info, ucontext_t *u, const s
         (signal == SIGILL || signal == SIGFPE || signal == SIGTRAP))
         info->si_addr = (void *)(uintptr_t)shown;
     action->handler(signal, info, u);
-    if (u->uc_mcontext.gregs[REG_RIP] == shown)
-        u->uc_mcontext.gregs[REG_RIP] = cache_pc;
     memcpy(t->slot, slots, sizeof slots);
+    memcpy(t->lent, kept, sizeof kept);
+    if (u->uc_mcontext.gregs[REG_RIP] == shown) {
+        u->uc_mcontext.gregs[REG_RIP] = cache_pc;
+        hide_lent(&lent, u);
+    }
     t->ring = ring;
     t->call = call;
 }
@@ -151,6 +199,8 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *u, const struct ste
     set_default(signal);
     /* Back to the instruction, which faults again, so that status and core dump are the program's own; natively, if it
        ran in the cache. A signal that was sent is sent once more. */
+    struct lent lent;
+    show_lent(&lent, u);
     u->uc_mcontext.gregs[REG_RIP] =
         (greg_t)stem_application_pc((uintptr_t)u->uc_mcontext.gregs[REG_RIP], true);
     if (!synchronous || signal == SIGABRT || ends)
@@ -176,7 +226,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
             u->uc_mcontext.gregs[REG_R9]; /* the long way finds out whose fault it is */
         return;
     }
+    struct lent lent;
+    show_lent(&lent, u);
     frame_of_ucontext(&frame, u);
+    hide_lent(&lent, u);
     bool own_memory = is_in_own_memory(signal, info);
     /* A signal that somebody sent is not a fault of the code that it interrupts. */
     if (info->si_code > 0 && signal != SIGABRT && stem_armed() && !application_repairs(signal)) {

@@ -59,7 +59,7 @@ void stem_limits_start(void);
 
 /* ---- per-thread state (thread.c) ------------------------------------------------------------------------ */
 
-enum { STEM_SLOTS = 8 };
+enum { STEM_SLOTS = 8, STEM_LENT = 4 };
 
 /* The latest abort on a thread, to tell when it did not help (rescue.c). All-zero: none. */
 struct stem_rescued {
@@ -91,6 +91,8 @@ struct stem_thread {
     uint64_t
         probation_slot; /* of the activation in which a read was let go last (probation.c), and its site's number + 1 */
     uint32_t probation_site;
+    uint64_t lent
+        [STEM_LENT]; /* generated code: values of registers on loan (loans.c), saved by the signal wrapper */
 };
 extern _Thread_local struct stem_thread stem_thread __attribute__((tls_model("initial-exec")));
 

@@ -11,7 +11,7 @@ static struct stem_map_entry *map_scratch;
 struct stem_site *stem_sites;
 uint32_t stem_site_count;
 
-enum { MAP_MAX = 3 * UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
+enum { MAP_MAX = 6 * UNIT_INSNS_MAX, BYTES_PER_INSN_MAX = 260 };
 
 static bool scratch(struct stem_emitter *e)
 {
@@ -20,6 +20,9 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_cold *colds;
     static struct stem_wanted_link *wanted;
     static struct stem_function **callees;
+    static struct stem_edge *edges;
+    if (!edges)
+        edges = stem_pages_map(UNIT_INSNS_MAX * sizeof *edges);
     if (!callees)
         callees = stem_pages_scratch(UNIT_INSNS_MAX * sizeof(void *));
     if (!map_scratch)
@@ -35,13 +38,14 @@ static bool scratch(struct stem_emitter *e)
     if (!wanted)
         wanted = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *wanted);
     e->wanted = wanted;
+    e->edges = edges;
     e->callees = callees;
     e->map = map_scratch;
     e->sites = stem_sites + stem_site_count;
     e->fixups = fixups;
     e->constants = constants;
     e->colds = colds;
-    return map_scratch && stem_sites && fixups && constants && colds && wanted && callees;
+    return map_scratch && stem_sites && fixups && constants && colds && wanted && callees && edges;
 }
 
 static uint16_t map_flags(const struct stem_insn *insn)
@@ -58,7 +62,14 @@ void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn)
                                                      .offset = insn->offset,
                                                      .pending = (uint8_t)e->pending,
                                                      .length = insn->length,
-                                                     .flags = map_flags(insn)};
+                                                     .flags = map_flags(insn),
+                                                     .lent = stem_loans_out(e)};
+}
+
+void stem_emit_map_inner(struct stem_emitter *e, const struct stem_insn *insn)
+{
+    stem_emit_map(e, insn);
+    e->map[e->map_count - 1].flags &= (uint16_t)~MAP_INDIRECT_TARGET;
 }
 
 void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn)
@@ -126,7 +137,7 @@ static void emit_prologue(struct stem_emitter *e)
 static void emit_clobber(struct stem_emitter *e, const struct stem_insn *insn)
 {
     for (unsigned r = 0; r < 16; r++)
-        if (!(insn->live & 1u << r) && r != RSP && (int)r != e->x) {
+        if ((!(insn->live & 1u << r) || stem_loans_mask(e) & 1u << r) && r != RSP && (int)r != e->x) {
             stem_emit_byte(&e->p, 0x48 | (r >> 3));
             stem_emit_byte(&e->p, 0xc7);
             stem_emit_byte(&e->p, 0xc0 | (r & 7));
@@ -144,6 +155,7 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
     uint8_t bytes[16];
     block->code = e->p;
     stem_memory_begin_block(e);
+    stem_loans_begin(e, block);
     for (uint32_t i = block->first; i < block->end; i++) {
         struct stem_insn *insn = &e->unit->insns[i];
         stem_object_bytes(bytes, e->object, insn->offset, insn->length);
@@ -152,20 +164,33 @@ static bool emit_block(struct stem_emitter *e, uint32_t index)
             emit_clobber(e, insn);
         stem_segments_before(e, block, i);
         stem_guard_pass(e, i);
+        stem_loans_before(e, i);
         stem_emit_memory(e, block, i);
+        if (!stem_loans_may_span(insn) || (stem_knob(e, CORE_KNOB_NO_LOANS) && e->x < 0))
+            stem_loans_give_back(e);
+        bool leaves = i == block->end - 1 && insn->kind != INSN_PLAIN;
+        if (leaves)
+            stem_loans_end(e, block);
         if (!stem_emit_control(e, block, index, insn, bytes))
             return false;
+        if (!leaves)
+            stem_loans_after(e, insn);
+        if (!leaves && i == block->end - 1)
+            stem_loans_end(e, block);
     }
     const struct stem_insn *last = &e->unit->insns[block->end - 1];
     bool falls = last->kind == INSN_PLAIN || last->kind == INSN_CALL || last->kind == INSN_CALL_INDIRECT ||
                  last->kind == INSN_BRANCH;
     if (falls && block->next < 0) /* runs off the unit: padding behind a call that never returns */
         stem_emit_jump(&e->p, (const uint8_t *)(e->object->base + last->offset + last->length));
+    if (falls && block->next >= 0)
+        stem_loans_move(e, block->lent, &e->unit->blocks[block->next]);
     return true;
 }
 
 static void emit_tail(struct stem_emitter *e)
 {
+    stem_loans_emit_edges(e);
     e->code_end = e->p;
     e->p = e->object->cold_next;
     for (uint32_t i = 0; i < e->cold_count; i++)
@@ -347,6 +372,13 @@ const struct stem_map_entry *stem_map_find(const struct stem_translation *t, uin
             high = middle;
     }
     return low ? &t->map[low - 1] : NULL;
+}
+
+unsigned stem_lent_at(uintptr_t pc)
+{
+    struct stem_translation *t = stem_translation_of(pc);
+    const struct stem_map_entry *m = t ? stem_map_find(t, pc) : NULL;
+    return m ? m->lent : 0;
 }
 
 /* A pc inside a gate stands for the entry it was reached from, or for the displaced instruction. */

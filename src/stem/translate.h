@@ -14,6 +14,17 @@ struct stem_constant { /* rel32 field that addresses an 8-byte constant */
     uint8_t *field;
     uint64_t value;
 };
+/* A register on loan: `reg` is free and its value waits in the slot (OUT), both hold it (BACK), or the register alone does (CHANGED, of
+   a standing one only). A standing loan is the block's, and of its loop. */
+struct stem_loan {
+    uint8_t reg, state;
+    bool standing;
+};
+struct stem_edge { /* a conditional jump between blocks with different loans */
+    uint8_t *field;
+    uint32_t block;
+    uint16_t lent; /* where it comes from */
+};
 struct stem_cold {  /* slow half of a check */
     uint8_t *field; /* of the jne that leads to it */
     uint8_t *back;  /* where it returns to */
@@ -21,7 +32,8 @@ struct stem_cold {  /* slow half of a check */
     uint8_t pending;
     uint8_t
         scratch; /* register that holds the shadow index, or NO_REGISTER: registers are restored, call at once */
-    uint8_t saved;    /* register whose value lies in slot 0, or NO_REGISTER */
+    int8_t x;    /* the ring position's, or -1 */
+    struct stem_loan loans[LENT_MAX];
     bool saved_flags; /* flags parked in rax, rax in slot 1 */
     bool rax_in_slot;
     bool leaves; /* guard.c: compares the return address */
@@ -91,7 +103,12 @@ struct stem_emitter {
     /* log group in progress: register that holds the ring position, entries written behind it and not published */
     int x;
     unsigned pending;
-    uint32_t group_last;           /* instruction whose append ends the group */
+    uint32_t group_last; /* instruction whose append ends the group */
+    struct stem_loan loans[LENT_MAX];
+    uint16_t lent;      /* at the beginning of the block */
+    uint32_t last_need; /* last instruction of the block with a check or an append */
+    struct stem_edge *edges;
+    uint32_t edge_count;
     const struct stem_need *needs; /* of the unit's instructions */
     /* provenance.c: by instruction, the bounds of what it accesses, counted from 1, or 0; NULL: of none */
     const uint16_t *bounded;
@@ -127,6 +144,8 @@ static inline int32_t stem_ring_offset(void)
 }
 
 void stem_emit_map(struct stem_emitter *e, const struct stem_insn *insn);
+/* The same within the code of an instruction: nothing jumps here. */
+void stem_emit_map_inner(struct stem_emitter *e, const struct stem_insn *insn);
 /* A call of a slow path, with the stack moved below the red zone; adds its site. */
 void stem_emit_slow_call(struct stem_emitter *e, enum stem_stub stub, const struct stem_insn *insn);
 
@@ -159,6 +178,33 @@ static inline uint32_t stem_bounds_of(const struct stem_emitter *e, uint32_t ins
 
 /* facts.c: decides what the unit's accesses need. Returns false when there is no memory for it. */
 bool stem_facts(struct stem_emitter *e);
+
+/* loans.c */
+void stem_loans_begin(struct stem_emitter *e, const struct stem_block *block);
+/* In front of an instruction: gives back what it wants. Behind it: what it has changed is on loan no more. */
+void stem_loans_before(struct stem_emitter *e, uint32_t index);
+void stem_loans_after(struct stem_emitter *e, const struct stem_insn *insn);
+/* In front of the block's last jump, or at its end. */
+void stem_loans_end(struct stem_emitter *e, const struct stem_block *block);
+/* Gives back everything: between an instruction's check and the instruction. */
+void stem_loans_give_back(struct stem_emitter *e);
+/* A register, not one of `except`, that may be overwritten in front of the instruction: dead or borrowed. */
+unsigned stem_loans_take(struct stem_emitter *e, const struct stem_block *block, uint32_t index,
+                         uint32_t except);
+/* The first instruction from `index` on that wants or changes the register, or the block's end. */
+uint32_t stem_loans_until(const struct stem_emitter *e, const struct stem_block *block, uint32_t index,
+                          unsigned reg);
+/* All values back for a slow call; and behind it, the ring position where it is kept in one of these registers. */
+void stem_loans_repay(struct stem_emitter *e);
+void stem_loans_again(struct stem_emitter *e);
+/* What waits in slots: as a map entry has it; as a mask of registers. */
+uint16_t stem_loans_out(const struct stem_emitter *e);
+uint32_t stem_loans_mask(const struct stem_emitter *e);
+/* Whether standing loans may be kept over the instruction. */
+bool stem_loans_may_span(const struct stem_insn *insn);
+/* From a block's loans to those of its successor. */
+void stem_loans_move(struct stem_emitter *e, uint16_t from, const struct stem_block *to);
+void stem_loans_emit_edges(struct stem_emitter *e);
 
 /* memory.c */
 bool stem_wants_check(const struct stem_emitter *e, const struct stem_insn *insn);
