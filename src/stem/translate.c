@@ -315,6 +315,7 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
     stem_provenance(e);
     if (!stem_facts(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
+    stem_loops_plan(e);
     e->p = e->code = (uint8_t *)(((uintptr_t)object->next + 15) & ~15ul);
     size_t worst = unit.insn_count * (size_t)BYTES_PER_INSN_MAX + 4096;
     for (uint32_t i = 0; i < unit.insn_count; i++)

@@ -206,6 +206,9 @@ bool stem_loans_may_span(const struct stem_insn *insn);
 void stem_loans_move(struct stem_emitter *e, uint16_t from, const struct stem_block *to);
 void stem_loans_emit_edges(struct stem_emitter *e);
 
+/* loops.c: chooses the standing loans of loops. */
+void stem_loops_plan(const struct stem_emitter *e);
+
 /* memory.c */
 bool stem_wants_check(const struct stem_emitter *e, const struct stem_insn *insn);
 bool stem_wants_log(const struct stem_emitter *e, const struct stem_insn *insn);
