@@ -18,16 +18,16 @@ enum { MEMBERS_MAX = LOOPS_MAX * 32 };
 static bool scratch(void)
 {
     if (!members)
-        members = stem_pages_map(MEMBERS_MAX * sizeof *members);
+        members = stem_pages_scratch(MEMBERS_MAX * sizeof *members);
     if (!before)
-        before = stem_pages_map(2 * UNIT_INSNS_MAX * sizeof *before);
+        before = stem_pages_scratch(2 * UNIT_INSNS_MAX * sizeof *before);
     if (!before_first)
-        before_first = stem_pages_map(2 * UNIT_INSNS_MAX * sizeof *before_first);
+        before_first = stem_pages_scratch(2 * UNIT_INSNS_MAX * sizeof *before_first);
     before_end = before_first ? before_first + UNIT_INSNS_MAX : NULL;
     if (!mark)
-        mark = stem_pages_map(UNIT_INSNS_MAX * sizeof *mark);
+        mark = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *mark);
     if (!loops)
-        loops = stem_pages_map(LOOPS_MAX * sizeof *loops);
+        loops = stem_pages_scratch(LOOPS_MAX * sizeof *loops);
     return members && before && before_first && mark && loops;
 }
 

@@ -22,7 +22,7 @@ static bool scratch(struct stem_emitter *e)
     static struct stem_function **callees;
     static struct stem_edge *edges;
     if (!edges)
-        edges = stem_pages_map(UNIT_INSNS_MAX * sizeof *edges);
+        edges = stem_pages_scratch(UNIT_INSNS_MAX * sizeof *edges);
     if (!callees)
         callees = stem_pages_scratch(UNIT_INSNS_MAX * sizeof(void *));
     if (!map_scratch)
