@@ -396,7 +396,7 @@ struct stem_bounds {
     uint32_t local; /* index on the control page + 1, or 0 */
     bool is_global;
     bool is_dynamic; /* taken from the stack as the function goes: from rsp to `low` */
-    bool is_walked; /* whole words may be read on from its address: collectors do */
+    bool is_walked;  /* whole words may be read on from its address: collectors do */
 };
 /* An argument of a call that points into a variable. */
 struct stem_bounded_call {
@@ -428,8 +428,8 @@ struct stem_translation {
     const uint8_t *body;        /* behind the level test, for who has tested it */
     struct stem_map_entry *map; /* sorted by cache */
     uint32_t map_count;
-    bool marks;                     /* writes a mark into the undo ring at entry */
-    bool calls_unknown;             /* through pointers */
+    bool marks;         /* writes a mark into the undo ring at entry */
+    bool calls_unknown; /* through pointers */
     bool has_call;
     bool calls_library;             /* library functions whose stores nobody logs */
     struct stem_function **callees; /* of the program's own, directly or through PLT and GOT */

@@ -118,7 +118,8 @@ struct stem_emitter {
     uint32_t bounded_call_count;
     const struct stem_gap *gaps;
     uint32_t gap_count;
-    const uint8_t *exact; /* of the function's local variables: whether nothing in its place reaches further */
+    const uint8_t
+        *exact; /* of the function's local variables: whether nothing in its place reaches further */
     uint32_t exact_count;
     /* segments.c */
     bool counts, entry_apart;
