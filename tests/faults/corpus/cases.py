@@ -670,7 +670,7 @@ def stack_cases():
                      "p += hide(bad ? AT : 3); *p = 1;"),
             "alloca": ("char other[40] = {0}; use(hide((char *)other)); char *p = __builtin_alloca(hide((size_t)10));",
                        "p += hide(bad ? FAR : 3); *p = 1;")}.items():
-        for where, at, far in (("above", 11, 40), ("below", -1, -3)):
+        for where, at, far in (("above", 11, 100), ("below", -1, -3)):
             yield Case(f"stack-{name}-{where}", "stack array into neighbour", SMASH, "write", f"""
                 {variable}
                 use(hide(&bad));
