@@ -289,12 +289,31 @@ static void emit_flags_back(struct stem_emitter *e)
     stem_emit_bytes(&e->p, "\x9d\x48\x8d\xa4\x24\x80\x00\x00\x00", 9); /* popfq; lea rsp, [rsp + 128] */
 }
 
-/* A switch or computed goto. r holds the target, then its distance from the function's start, then the place in the cache, looked up in
+/* op r, [rip + start of the function] */
+static void emit_with_start(struct stem_emitter *e, unsigned opcode, unsigned r)
+{
+    stem_emit_byte(&e->p, 0x48 | (r & 8 ? 4u : 0));
+    stem_emit_byte(&e->p, opcode);
+    stem_emit_byte(&e->p, (r & 7) << 3 | 5);
+    e->constants[e->constant_count++] = (struct stem_constant){e->p, e->object->base + e->function->offset};
+    e->p += 4;
+}
+
+static uint8_t *emit_forward(struct stem_emitter *e, unsigned condition)
+{
+    stem_emit_byte(&e->p, 0x0f);
+    stem_emit_byte(&e->p, 0x80 | condition);
+    e->p += 4;
+    return e->p - 4;
+}
+
+/* A switch or computed goto. r holds the target's distance from the function's start, and the place in the cache is looked up in
    a table that lies at a fixed distance from the gs base, so that no register is needed to address it:
 
-       mov fs:[to], r;  sub r, [start];  cmp r, bytes;  jae miss;  mov r, gs:[r * 8 + table];  test r, r;  jz miss;  jmp r
+       sub r, [start];  cmp r, bytes;  jae miss;  cmp qword gs:[r * 8 + table], 0;  je miss;  jmp gs:[r * 8 + table]
 
-   Compilers do test something before the jump, once for several targets: then the flags wait below the red zone. */
+   r is the register of the jump itself where no target wants it any more, else one that waits in a slot. Compilers do test something
+   before the jump, once for several targets: then the flags wait below the red zone. */
 static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *insn, const uint8_t *bytes)
 {
     int32_t saved = stem_slot_offset(0), to = stem_slot_offset(1);
@@ -312,44 +331,36 @@ static void emit_indirect_jump(struct stem_emitter *e, const struct stem_insn *i
         else
             stem_emit_modrm_reg(&e->p, true, 0x89, target, r);
     }
-    stem_emit_store_tls(&e->p, to, r);
     bool flags_live = stem_live_at_targets(e->unit) & ALL_FLAGS;
     if (flags_live)
         stem_emit_bytes(&e->p, "\x48\x8d\x64\x24\x80\x9c", 6); /* lea rsp, [rsp - 128]; pushfq */
-    stem_emit_byte(&e->p, 0x48 | (r & 8 ? 4u : 0));            /* sub r, [rip + start of the function] */
-    stem_emit_byte(&e->p, 0x2b);
-    stem_emit_byte(&e->p, (r & 7) << 3 | 5);
-    e->constants[e->constant_count++] = (struct stem_constant){e->p, e->object->base + e->function->offset};
-    e->p += 4;
-    stem_emit_modrm_reg(&e->p, true, 0x81, 7, r); /* cmp r, bytes */
+    emit_with_start(e, 0x2b, r);                               /* sub */
+    stem_emit_modrm_reg(&e->p, true, 0x81, 7, r);              /* cmp r, bytes */
     stem_emit_u32(&e->p, e->function->bytes);
-    stem_emit_bytes(&e->p, "\x0f\x83", 2); /* jae */
-    uint8_t *outside = e->p;
-    e->p += 4;
+    uint8_t *outside = emit_forward(e, 3); /* jae */
     struct stem_mem entry = {.base = NO_REGISTER, .index = (uint8_t)r, .scale = 8, .disp = e->table_disp};
-    stem_emit_modrm_mem(&e->p, 0x65, true, 0x8b, r, &entry, 0, NULL, 0);
-    stem_emit_modrm_reg(&e->p, true, 0x85, r, r); /* test r, r */
-    stem_emit_bytes(&e->p, "\x0f\x84", 2);        /* jz */
-    uint8_t *unknown = e->p;
-    e->p += 4;
+    stem_emit_modrm_mem(&e->p, 0x65, true, 0x83, 7, &entry, 0, NULL, 1); /* cmp qword gs:[...], 0 */
+    stem_emit_byte(&e->p, 0);
+    uint8_t *unknown = emit_forward(e, 4); /* je */
     if (flags_live)
         emit_flags_back(e);
     if (restore) {
+        stem_emit_modrm_mem(&e->p, 0x65, true, 0x8b, r, &entry, 0, NULL, 0);
         stem_emit_store_tls(&e->p, to, r);
         stem_emit_load_tls(&e->p, r, saved);
         stem_emit_bytes(&e->p, "\x64\xff\x24\x25", 4); /* jmp fs:[to] */
         stem_emit_u32(&e->p, (uint32_t)to);
     } else {
-        if (r & 8)
-            stem_emit_byte(&e->p, 0x41);
-        stem_emit_byte(&e->p, 0xff);
-        stem_emit_byte(&e->p, 0xe0 | (r & 7));
+        stem_emit_modrm_mem(&e->p, 0x65, false, 0xff, 4, &entry, 0, NULL, 0); /* jmp gs:[...] */
     }
     stem_emit_rel32(outside, e->p, 0);
     stem_emit_rel32(unknown, e->p, 0);
+    emit_with_start(e, 0x03, r); /* add */
+    stem_emit_store_tls(&e->p, to, r);
     if (flags_live)
         emit_flags_back(e);
-    stem_emit_load_tls(&e->p, r, in_place ? to : saved);
+    if (!in_place)
+        stem_emit_load_tls(&e->p, r, saved);
     stem_emit_slow_call(e, STUB_INDIRECT, insn); /* does not come back here */
 }
 

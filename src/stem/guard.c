@@ -210,31 +210,37 @@ void stem_guard_pass(struct stem_emitter *e, uint32_t index)
 
 void stem_guard_leave(struct stem_emitter *e, const struct stem_insn *insn)
 {
-    struct stem_mem slot = {.base = RSP, .index = NO_REGISTER, .scale = 1};
-    struct stem_mem shadow = {.base = R11, .index = NO_REGISTER, .scale = 1};
     if (!e->poisons_frame)
         return;
-    /* Flags are dead here, registers are not. */
-    stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), R11);
-    emit_granule(e, R11);
+    /* Flags are dead here. The register is used by its low byte. */
+    uint32_t dead = ~insn->live & CALLER_SAVED & ~(1u << RSI | 1u << RDI);
+    unsigned r = dead ? (unsigned)__builtin_ctz(dead) : R11;
+    struct stem_mem slot = {.base = RSP, .index = NO_REGISTER, .scale = 1};
+    struct stem_mem shadow = {.base = (uint8_t)r, .index = NO_REGISTER, .scale = 1};
+    if (!dead)
+        stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), r);
+    emit_granule(e, r);
     if (e->cold_count < UNIT_INSNS_MAX) {
-        stem_emit_modrm_mem(&e->p, 0x65, false, 0x0fb6, R11, &shadow, 0, NULL,
-                            0);                                             /* movzx r11d, byte gs:[r11] */
-        stem_emit_modrm_mem(&e->p, 0, false, 0x33, R11, &slot, 0, NULL, 0); /* xor r11d, [rsp] */
-        stem_emit_modrm_reg(&e->p, false, 0xf6, 0, R11);                    /* test r11b, 63 */
+        stem_emit_modrm_mem(&e->p, 0x65, false, 0x0fb6, r, &shadow, 0, NULL, 0); /* movzx r, byte gs:[r] */
+        stem_emit_modrm_mem(&e->p, 0, false, 0x33, r, &slot, 0, NULL, 0);        /* xor r, [rsp] */
+        stem_emit_modrm_reg(&e->p, false, 0xf6, 0, r);                           /* test r, 63 */
         stem_emit_byte(&e->p, HASH_BITS);
         stem_emit_bytes(&e->p, "\x0f\x85", 2);
         struct stem_cold *cold = &e->colds[e->cold_count++];
-        *cold = (struct stem_cold){.field = e->p, .insn = (uint32_t)(insn - e->unit->insns), .leaves = true};
+        *cold = (struct stem_cold){.field = e->p,
+                                   .insn = (uint32_t)(insn - e->unit->insns),
+                                   .saved = dead ? NO_REGISTER : (uint8_t)r,
+                                   .leaves = true};
         e->p += 4;
         cold->back = e->p;
-        emit_granule(e, R11);
+        emit_granule(e, r);
     }
     stem_emit_modrm_mem(&e->p, 0x65, false, 0xc6, 0, &shadow, 0, NULL, 0);
     stem_emit_byte(&e->p, 0);
-    emit_fill(e, R11, e->saved_count, 0);
-    stem_gaps_emit(e, R11, false);
-    stem_emit_load_tls(&e->p, R11, stem_slot_offset(SLOT_FIRST));
+    emit_fill(e, r, e->saved_count, 0);
+    stem_gaps_emit(e, r, false);
+    if (!dead)
+        stem_emit_load_tls(&e->p, r, stem_slot_offset(SLOT_FIRST));
 }
 
 void stem_guard_cold(struct stem_emitter *e, const struct stem_cold *cold)
@@ -244,9 +250,11 @@ void stem_guard_cold(struct stem_emitter *e, const struct stem_cold *cold)
     e->pending = 0;
     memset(e->loans, 0, sizeof e->loans);
     stem_emit_map_inner(e, insn);
-    stem_emit_load_tls(&e->p, R11, stem_slot_offset(SLOT_FIRST));
+    if (cold->saved != NO_REGISTER)
+        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(SLOT_FIRST));
     stem_emit_slow_call(e, STUB_RETURN, insn);
-    stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), R11);
+    if (cold->saved != NO_REGISTER)
+        stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), cold->saved);
     stem_emit_jump(&e->p, cold->back);
 }
 
