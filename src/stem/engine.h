@@ -103,6 +103,7 @@ enum stem_insn_flags {
     INSN_FREES_NOTHING = 1 << 15, /* a call to a library function that leaves all memory allocated */
     INSN_DIVIDES = 1 << 16,       /* may trap whatever its operands' addresses */
     INSN_SYSTEM_CALL = 1 << 17,
+    INSN_ORDINARY = 1 << 18, /* a call, return or jump whose uses and kills say what it means to registers */
     INSN_EIP_RELATIVE = 1 << 13, /* [eip + disp]: mem.disp as with rip, the address cut to 32 bits */
 };
 
@@ -143,6 +144,9 @@ struct stem_link {
     struct stem_link *next;
 };
 
+/* How a function treats registers (conventions.c). */
+enum stem_convention { CONVENTION_UNKNOWN, CONVENTION_OWN, CONVENTION_ORDINARY };
+
 struct stem_function {
     uint32_t offset, bytes; /* of its FDE */
     uint32_t index;         /* on the control page */
@@ -151,6 +155,10 @@ struct stem_function {
     uint8_t maybe_entered; /* the same, where another function only may jump to it */
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
     bool hooked;           /* pools.c stands before its gate: no call may go round it */
+    uint8_t convention;    /* enum stem_convention, set when it or a caller is translated; when ordinary: */
+    bool quiet;            /* neither frees nor unmaps, nor does what it calls */
+    uint16_t reads,
+        changes; /* caller-saved registers that it reads first, and that may have changed at its return */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */
     uint8_t original[8];
     const uint8_t *linked;      /* its translation, for direct calls; NULL: none yet */
@@ -224,6 +232,7 @@ struct stem_object {
     const int32_t *fde_table;        /* pairs: code address, FDE address, relative to eh_frame_hdr; sorted */
     struct stem_function *functions; /* sorted by offset */
     uint32_t function_count;
+    void *callers;                   /* conventions.c: some calls of each function */
     struct stem_fragment *fragments; /* sorted by offset */
     uint32_t fragment_count;
     /* code cache region, within 2 GiB of the whole object */
@@ -360,12 +369,22 @@ struct stem_unit {
     bool frame_escapes, has_call, has_indirect_jump, has_log;
     bool has_frame_pointer; /* rbp, as the call-frame information says */
     uint32_t unsupported;   /* offset of the instruction that caused a refusal */
+    uint8_t convention;     /* enum stem_convention */
+    bool learns; /* only to learn what it reads: callees that are not known are taken to be ordinary */
+    uint32_t free_at_return; /* registers, when it is ordinary */
 };
-/* Decodes and cuts into blocks. Returns false with `refusal` set. Translator lock held. */
-bool stem_unit_build(struct stem_unit *unit, struct stem_object *object, struct stem_function *function);
+/* Decodes and cuts into blocks, in memory behind that of another unit which is still wanted, or NULL. Returns false with `refusal`
+   set. Translator lock held. */
+bool stem_unit_build(struct stem_unit *unit, struct stem_object *object, struct stem_function *function,
+                     const struct stem_unit *behind);
 /* Index of the instruction at an offset, or -1 when none begins there. */
 int32_t stem_unit_find(const struct stem_unit *unit, uint32_t offset);
 void stem_liveness(struct stem_unit *unit);
+/* conventions.c: learns how the unit's function and those that it calls treat registers, and writes that to its calls and
+   returns. Before stem_liveness. */
+void stem_conventions(struct stem_unit *unit);
+/* Registers that matter where the unit jumps to another function. */
+uint32_t stem_convention_beyond(const struct stem_unit *unit, uint32_t offset);
 /* What any of the targets of the unit's jump tables wants. */
 uint32_t stem_live_at_targets(const struct stem_unit *unit);
 

@@ -134,8 +134,9 @@ static void after_call(struct state *s, const struct stem_insn *insn)
     if (!(insn->flags & INSN_FREES_NOTHING))
         s->checked.count = 0;
     /* Code that was compiled apart keeps the callee-saved registers; a local callee may have conventions of its own. */
-    uint32_t lost =
-        insn->flags & INSN_ABI_CALL || insn->kind == INSN_CALL_INDIRECT ? CALLER_SAVED : ALL_REGISTERS;
+    uint32_t lost = insn->flags & (INSN_ABI_CALL | INSN_ORDINARY) || insn->kind == INSN_CALL_INDIRECT
+                        ? CALLER_SAVED
+                        : ALL_REGISTERS;
     forget(&s->checked, lost);
     forget(&s->logged, lost);
 }

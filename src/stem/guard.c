@@ -229,7 +229,7 @@ void stem_guard_leave(struct stem_emitter *e, const struct stem_insn *insn)
         struct stem_cold *cold = &e->colds[e->cold_count++];
         *cold = (struct stem_cold){.field = e->p,
                                    .insn = (uint32_t)(insn - e->unit->insns),
-                                   .saved = dead ? NO_REGISTER : (uint8_t)r,
+                                   .borrowed = dead ? NO_REGISTER : (uint8_t)r,
                                    .leaves = true};
         e->p += 4;
         cold->back = e->p;
@@ -250,11 +250,11 @@ void stem_guard_cold(struct stem_emitter *e, const struct stem_cold *cold)
     e->pending = 0;
     memset(e->loans, 0, sizeof e->loans);
     stem_emit_map_inner(e, insn);
-    if (cold->saved != NO_REGISTER)
-        stem_emit_load_tls(&e->p, cold->saved, stem_slot_offset(SLOT_FIRST));
+    if (cold->borrowed != NO_REGISTER)
+        stem_emit_load_tls(&e->p, cold->borrowed, stem_slot_offset(SLOT_FIRST));
     stem_emit_slow_call(e, STUB_RETURN, insn);
-    if (cold->saved != NO_REGISTER)
-        stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), cold->saved);
+    if (cold->borrowed != NO_REGISTER)
+        stem_emit_store_tls(&e->p, stem_slot_offset(SLOT_FIRST), cold->borrowed);
     stem_emit_jump(&e->p, cold->back);
 }
 

@@ -27,6 +27,8 @@ static uint32_t before(const struct stem_insn *insn, uint32_t after)
 {
     if (insn->flags & INSN_ABI_CALL)
         return (after & ALL_REGISTERS & ~(uint32_t)CALLER_SAVED) | ARGUMENTS | insn->uses;
+    if (insn->flags & INSN_ORDINARY)
+        return (after & ~insn->kills) | insn->uses;
     switch (insn->kind) {
     case INSN_CALL:
     case INSN_CALL_INDIRECT:
@@ -44,7 +46,7 @@ static uint32_t before(const struct stem_insn *insn, uint32_t after)
 static uint32_t live_beyond(const struct stem_unit *u, uint32_t offset)
 {
     bool entry = stem_function_at(u->object, offset) || stem_object_plt_slot(u->object, offset);
-    return entry ? ALL_REGISTERS : ALL_REGISTERS | ALL_FLAGS;
+    return entry ? stem_convention_beyond(u, offset) : ALL_REGISTERS | ALL_FLAGS;
 }
 
 static uint32_t live_at(const struct stem_unit *u, int32_t block, uint32_t offset)
@@ -69,6 +71,8 @@ void stem_liveness(struct stem_unit *u)
                 live = live_at(u, block->target, last->target) | live_at(u, block->next, behind);
             else if (last->kind == INSN_JUMP_INDIRECT)
                 live = at_targets;
+            else if (u->learns && block->next < 0 && last->kind != INSN_PLAIN)
+                live = 0; /* a call that never returns, a return, a trap */
             else
                 live = live_at(u, block->next, behind);
             block->live_out = live;

@@ -298,14 +298,16 @@ struct stem_translation *stem_translate(struct stem_object *object, struct stem_
         .unit = &unit, .object = object, .function = function, .flavour = flavour, .x = -1};
     if (!scratch(e))
         return refuse(function, CORE_REFUSAL_TABLE_FULL);
-    if (!stem_unit_build(&unit, object, function))
+    if (!stem_unit_build(&unit, object, function, NULL))
         return refuse(function, unit.refusal);
     if (stem_control->config.mode >= WIRE_MODE_CHECK)
         stem_heap_arm();
-    stem_liveness(&unit);
-    function->returns = (uint8_t)stem_unit_returns(&unit);
     e->mode = (enum wire_mode)stem_control->config.mode;
     e->knobs = stem_control->config.knobs;
+    if (!stem_knob(e, CORE_KNOB_NO_CONVENTIONS))
+        stem_conventions(&unit);
+    stem_liveness(&unit);
+    function->returns = (uint8_t)stem_unit_returns(&unit);
     e->poisons_frame =
         e->mode >= WIRE_MODE_CHECK && unit.frame_escapes && !stem_knob(e, CORE_KNOB_NO_FRAME_POISON);
     e->counts = stem_counting() && e->mode == WIRE_MODE_TRANSLATE;

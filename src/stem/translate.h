@@ -36,7 +36,8 @@ struct stem_cold {  /* slow half of a check */
     struct stem_loan loans[LENT_MAX];
     bool saved_flags; /* flags parked in rax, rax in slot 1 */
     bool rax_in_slot;
-    bool leaves; /* guard.c: compares the return address */
+    uint8_t borrowed; /* guard.c: register whose value waits in slot 0, or NO_REGISTER */
+    bool leaves;      /* guard.c: compares the return address */
 };
 
 struct stem_wanted_link { /* rel32 that leads to a gate for now */

@@ -46,7 +46,7 @@ static bool decode_range(struct stem_unit *u, uint32_t offset, uint32_t bytes)
         uint32_t piece = bytes - at < PIECE + 15 ? bytes - at : PIECE + 15, used = 0;
         stem_object_bytes(code, u->object, offset + at, piece);
         while (used < piece && (used < PIECE || at + piece == bytes)) {
-            if (u->insn_count == UNIT_INSNS_MAX)
+            if (u->insns + u->insn_count == insns + UNIT_INSNS_MAX)
                 return refuse(u, CORE_REFUSAL_TABLE_FULL, offset + at + used);
             struct stem_insn *insn = &u->insns[u->insn_count];
             if (!stem_decode(insn, code + used, piece - used, offset + at + used))
@@ -324,13 +324,14 @@ enum wire_returns stem_unit_returns(const struct stem_unit *u)
                                                                          : WIRE_RETURNS_VOID;
 }
 
-bool stem_unit_build(struct stem_unit *u, struct stem_object *object, struct stem_function *function)
+bool stem_unit_build(struct stem_unit *u, struct stem_object *object, struct stem_function *function,
+                     const struct stem_unit *behind)
 {
     *u = (struct stem_unit){.object = object, .function = function};
     if (!scratch())
         return refuse(u, CORE_REFUSAL_TABLE_FULL, function->offset);
-    u->insns = insns;
-    u->blocks = blocks;
+    u->insns = behind ? behind->insns + behind->insn_count : insns;
+    u->blocks = behind ? behind->blocks + behind->block_count : blocks;
     if (!decode_range(u, function->offset, function->bytes) || !take_direct_targets(u))
         return false;
     for (uint32_t i = 0; i < u->insn_count; i++)
