@@ -569,6 +569,8 @@ const char *stem_intrinsic_name(const struct stem_call *call);
 enum wire_returns stem_unit_returns(const struct stem_unit *unit);
 
 extern uint8_t stem_signal_return[];
+/* At the return address of a handler: sets the frame to what the signal interrupted. Returns whether it was there. */
+bool stem_signals_interrupted(struct stem_frame *frame);
 extern uint8_t *stem_resume_exit;
 void stem_lock_after_fork(void);
 void stem_signals_start(void);

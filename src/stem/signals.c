@@ -43,6 +43,16 @@ static void frame_of_ucontext(struct stem_frame *frame, const ucontext_t *u)
         frame->reg[r] = (uint64_t)u->uc_mcontext.gregs[greg_of_dwarf[r]];
 }
 
+bool stem_signals_interrupted(struct stem_frame *frame)
+{
+    ucontext_t u;
+    if (frame->reg[DWARF_RA] != (uint64_t)stem_signal_return ||
+        !stem_safe_copy(&u, (const void *)frame->reg[DWARF_RSP], offsetof(ucontext_t, uc_sigmask)))
+        return false;
+    frame_of_ucontext(frame, &u);
+    return true;
+}
+
 /* 0 read, 1 write, 2 neither: the page-fault error code tells. */
 static unsigned access_of(int signal, const ucontext_t *u)
 {

@@ -37,7 +37,10 @@ void *stem_way_out(struct way_out *entered, const char *name)
     frame.reg[DWARF_RSP] = (uint64_t)entered->above;
     frame.reg[DWARF_RA] = entered->return_pc;
     replace(&entered->return_pc);
-    while (stem_frame_step(&frame, &cfa, false)) {
+    for (;;) {
+        bool exact = stem_signals_interrupted(&frame); /* beyond a handler: on with what it interrupted */
+        if (!stem_frame_step(&frame, &cfa, exact))
+            break;
         replace((uint64_t *)(cfa - 8));
         stem_guard_clear(cfa);
     }
