@@ -80,6 +80,12 @@ static void add_extended_state(struct fuzz_block *b)
     for (int i = 512; i < 576; i += 8) /* its header must be clean */
         fuzz_line(b, "mov qword ptr [%s + %d], 0", name, middle + i);
     add_x87(b);
+    /* The processor may take a part that is all zero for unused, or not, and leave its room as it was: none may be zero. */
+    if (b->wide)
+        fuzz_line(b, "vmovdqu64 zmm5, fuzz_indices[rip]\nvmovdqu64 zmm21, fuzz_indices[rip]\n"
+                     "kmovw k5, word ptr fuzz_indices[rip + 8]");
+    else
+        fuzz_line(b, "vmovdqu ymm5, ymmword ptr fuzz_indices[rip]");
     fuzz_line(b, "mov eax, %u\nmov edx, 0", mask);
     fuzz_line(b, "%s [%s + %d]", saves[how], name, middle);
     forget_all(b, 1u << RAX | 1u << RDX);
