@@ -3,8 +3,8 @@
 
    A caller that knows its callee may keep values in registers that the callee leaves alone (gcc's -fipa-ra). It goes by the
    callee as a whole: a register that is written anywhere in it, or that may be changed by a function it calls, is lost, whatever
-   way the callee takes. So a register that a function changes is dead at its returns, apart from those that carry its result;
-   and one that a callee neither reads nor changes keeps its value over the call.
+   way the callee takes. So a register that a function changes is dead at its returns, apart from those that carry its result,
+   where callers may be anybody and only the ABI holds: a helper that only its own object calls may return what it likes. And one that a callee neither reads nor changes keeps its value over the call.
 
    Hand-written code has conventions of its own. What does not look as compilers make it is left as it was, every register live:
    a function that changes a callee-saved register which it has not saved, that reads r11 or flags before it sets them, that
@@ -156,7 +156,7 @@ static void describe_call(const struct stem_unit *u, struct stem_insn *insn, boo
     const struct stem_function *callee = insn->kind == INSN_CALL ? ordinary(u, insn->target) : NULL;
     if (callee) {
         insn->uses |= callee->reads | CALLEE_SAVED;
-        insn->kills |= callee->changes;
+        insn->kills |= callee->public ? callee->changes : 0;
         if (callee->quiet)
             insn->flags |= INSN_FREES_NOTHING;
     } else if (insn->kind == INSN_CALL_INDIRECT && !may_be_descriptor(insn)) {
@@ -280,7 +280,7 @@ void stem_conventions(struct stem_unit *u)
     if (find_changes(&changes, u)) /* more of its callees are known now */
         self->changes |= (uint16_t)changes;
     self->quiet = is_quiet(u);
-    u->free_at_return = self->changes & ~(uint32_t)RESULTS;
+    u->free_at_return = self->public ? self->changes & ~(uint32_t)RESULTS : 0;
     describe(u, ALL_REGISTERS & ~u->free_at_return, true);
 }
 

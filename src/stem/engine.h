@@ -156,7 +156,8 @@ struct stem_function {
     uint8_t returns;       /* enum wire_returns as the code tells, set when it is translated */
     bool hooked;           /* pools.c stands before its gate: no call may go round it */
     uint8_t convention;    /* enum stem_convention, set when it or a caller is translated; when ordinary: */
-    bool quiet;            /* neither frees nor unmaps, nor does what it calls */
+    bool public; /* a symbol or a pointer outside the code leads there, so that its callers may be anybody */
+    bool quiet;  /* neither frees nor unmaps, nor does what it calls */
     uint16_t reads,
         changes; /* caller-saved registers that it reads first, and that may have changed at its return */
     uint8_t patched_bytes; /* 0: not patched; else how many bytes of `original` the entry lost */

@@ -27,8 +27,9 @@ enum {
     SEEN_CALLED = 1,
     SEEN_JUMPED = 2,
     SEEN_ABSOLUTE = 4,
-    SEEN_BEFORE = 8,  /* a call leads shortly before its start */
-    SEEN_INSIDE = 16, /* a call leads into it */
+    SEEN_BEFORE = 8,   /* a call leads shortly before its start */
+    SEEN_INSIDE = 16,  /* a call leads into it */
+    SEEN_OUTSIDE = 32, /* its address stands outside the code */
     FRAGMENT = 0xff
 };
 enum { SHORTLY = 16, LIES_SHARE = 4 /* if one function in four is wrong, the table is */ };
@@ -66,12 +67,13 @@ static uint32_t fde_holding(const struct scan *s, uint32_t offset)
     return i && offset - s->fdes[i - 1].offset < s->fdes[i - 1].bytes ? i - 1 : NONE;
 }
 
+/* By a symbol, or a pointer outside the code. */
 static void mark_called(void *context, uint32_t offset)
 {
     struct scan *s = context;
     int32_t i = fde_starting_at(s, offset);
     if (i >= 0)
-        s->seen[i] |= SEEN_CALLED;
+        s->seen[i] |= SEEN_CALLED | SEEN_OUTSIDE;
 }
 
 /* Is the byte at `here` part of an instruction that jumps to, calls, or takes the address of `to`? Decodes the FDE up to there. */
@@ -346,6 +348,7 @@ void stem_scan_functions(struct stem_object *o)
             f->bytes = s.fdes[i].bytes;
             f->entered = s.entered[i];
             f->maybe_entered = s.maybe[i];
+            f->public = s.seen[i] & SEEN_OUTSIDE;
             if (o->entry && f->offset == o->entry)
                 f->refusal = CORE_REFUSAL_ENTRY;
             else if (all_lies || is_lie(s.seen[i]))
